@@ -1,0 +1,93 @@
+"""Builds the wheel; entry points are read from `@task` by parsing, so nothing is imported."""
+
+import ast
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "src"
+
+
+def task_entry_points() -> list[str]:
+    """`name = module:function` for every function under @task, named `<module>-<function>`."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any(_is_task(d) for d in node.decorator_list):
+                name = f"{path.stem}-{node.name}".replace("_", "-")
+                module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+                found.append(f"{name} = {module}:{node.name}")
+    return found
+
+
+def _is_task(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(called, ast.Name) and called.id == "task"
+
+
+class BuildWithBundle(build_py):
+    """Puts jobs and settings into the wheel, so that an installed suite runs without a checkout."""
+
+    def run(self):
+        super().run()
+        target = Path(self.build_lib) / "clinical_lakehouse" / "_bundle"
+        for folder in ("jobs", "conf"):
+            shutil.copytree(HERE / folder, target / folder, dirs_exist_ok=True)
+        shutil.copy(HERE / "databricks.yml", target)
+
+
+setup(
+    cmdclass={"build_py": BuildWithBundle},
+    name="clinical-lakehouse",
+    version="0.1.0",
+    description="A lakehouse job suite for machine learning on clinical-trial data",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"clinical_lakehouse": ["py.typed"]},
+    install_requires=[
+        "altair==6.3.0",
+        "click>=8.1,<9",
+        "fhir.resources==8.3.0",
+        "great-expectations==1.24.1",
+        "hyperopt==0.3.0",
+        "jinja2>=3.1,<4",
+        "mlflow==3.17.2",
+        "numpy>=1.26,<3",
+        "orjson>=3.10,<4",
+        "pandas>=2.2,<3",
+        "pyarrow>=15",
+        "pydantic>=2.7,<3",
+        "pyyaml>=6,<7",
+        "rich>=13,<16",
+        "scikit-learn>=1.5,<2",
+        "scipy>=1.11,<2",
+        "vl-convert-python==1.9.0",
+    ],
+    extras_require={
+        "local": ["pyspark==4.2.0", "delta-spark==4.4.0"],
+        "dev": [
+            "chispa==0.12.0",
+            "databricks-bundles==1.22.1",
+            "duckdb>=1.1,<3",
+            "mypy>=1.11,<3",
+            "psutil>=5.9,<8",
+            "pytest>=8,<10",
+            "pytest-timeout>=2.3,<3",
+            "ruff>=0.6,<1",
+            "setuptools>=68",
+            "types-PyYAML",
+            "wheel",
+        ],
+    },
+    entry_points={
+        "console_scripts": ["clinical-lakehouse = clinical_lakehouse.cli:main"],
+        "clinical_lakehouse.tasks": task_entry_points(),
+    },
+)

@@ -1,0 +1,375 @@
+"""The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clinical_lakehouse.errors import AccountingError, SettingsError
+from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
+from clinical_lakehouse.ingestion.accounting import (
+    UNKNOWN_SUBJECT,
+    only_of_type,
+    only_refused,
+    only_repeated,
+    only_unbalanced,
+    only_valid,
+    per_file_and_type,
+)
+from clinical_lakehouse.ingestion.consent import per_person_decision
+from clinical_lakehouse.ingestion.fields import KeyOf
+from clinical_lakehouse.ingestion.identity import only_changed, with_identity
+from clinical_lakehouse.ingestion.landing import Chunk, Surveyed, bins, find
+from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyor
+from clinical_lakehouse.ingestion.versions import PLACE
+from clinical_lakehouse.ingestion.view import View, flattened, with_lost
+from clinical_lakehouse.methods.surrogate import surrogate_key
+from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.secrets import vault_secret
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables import ops, silver, vault
+from clinical_lakehouse.tables.bronze import (
+    CONSENT_DECISION,
+    DUPLICATE,
+    FHIR_RESOURCE,
+    PUBLISH_SCOPE,
+    QUARANTINE,
+)
+from clinical_lakehouse.tables.contract import Table
+
+_VALIDATE = "patient-ingestion-validate"
+_PUBLISH = "patient-ingestion-publish"
+_SURVEY_TASKS = 16
+_TYPED_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
+_SILVER = (silver.PATIENT, *(view.table for view in _TYPED_VIEWS))
+_PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_personal)
+# What a trial's export is expected to hold; a missing type is no error, and said.
+_EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
+
+
+@task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
+def land(run: Run) -> Metrics:
+    """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
+    folder = Path(run.params.get("landing") or run.lake.root / "landing")
+    found = find(folder)
+    pending = _pending(run, _surveyed(run, folder, found.names))
+    landed = _landed_counts(run, pending)
+    new = [file for file in pending if file.file_id not in landed]
+    _read_into_bronze(run, new)
+    counts = {**landed, **_landed_counts(run, new)}
+    _check_lines(pending, counts)
+    empty = [file for file in new if file.file_id not in counts]
+    run.lake.append_rows(ops.LANDING_FILE, [_empty_row(run, file) for file in empty])
+    return {
+        "files_found": len(found.names),
+        "files_new": len(new),
+        "files_ignored": len(found.ignored),
+        "lines_ignored": sum(file.ignored_count for file in new),
+        "resources_received": sum(counts.get(file.file_id, 0) for file in new),
+    }
+
+
+def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:
+    """Every file's id and division; workers read, the driver keeps a few numbers per file."""
+    if not names:
+        return []
+    groups = [names[start::_SURVEY_TASKS] for start in range(min(_SURVEY_TASKS, len(names)))]
+    rows = run.lake.spread(len(groups), surveyor(str(folder), groups), SURVEY_DDL).collect()
+    return sorted(
+        (
+            Surveyed(
+                row["file_id"],
+                row["name"],
+                row["line_count"],
+                row["ignored_count"],
+                tuple(
+                    Chunk(row["file_id"], str(folder / row["name"]), *part)
+                    for part in zip(row["offsets"], row["lengths"], row["first_lines"], strict=True)
+                ),
+            )
+            for row in rows
+        ),
+        key=lambda file: file.name,
+    )
+
+
+def _pending(run: Run, files: Sequence[Surveyed]) -> list[Surveyed]:
+    """Files the ledger does not know."""
+    if not files:
+        return []
+    known = run.lake.read(ops.LANDING_FILE).select("file_id").distinct()
+    taken = {row["file_id"] for row in known.collect()}
+    return [file for file in files if file.file_id not in taken]
+
+
+def _landed_counts(run: Run, files: Sequence[Surveyed]) -> dict[str, int]:
+    """How many rows bronze holds of each of these files (a commit brings a file whole)."""
+    if not files or not run.lake.exists(FHIR_RESOURCE):
+        return {}
+    wanted = F.col("file_id").isin([file.file_id for file in files])
+    rows = run.lake.read(FHIR_RESOURCE).filter(wanted).groupBy("file_id").count().collect()
+    return {row["file_id"]: row["count"] for row in rows}
+
+
+def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
+    packed = bins([chunk for file in files for chunk in file.chunks])
+    if not packed:
+        return
+    names = {file.file_id: file.name for file in files}
+    rows = run.lake.spread(len(packed), reader(packed, names), ROW_DDL)
+    stamped = rows.withColumns(
+        {
+            "last_updated_at": F.col("last_updated").try_cast("timestamp"),
+            "received_at": F.lit(run.as_of).cast("timestamp"),
+        }
+    )
+    run.lake.append(FHIR_RESOURCE, stamped.drop("last_updated"))
+
+
+def _check_lines(files: Sequence[Surveyed], counts: dict[str, int]) -> None:
+    for file in files:
+        stored = counts.get(file.file_id, 0)
+        if file.line_count is not None and file.line_count != stored:
+            raise AccountingError(
+                f"{file.name} has {file.line_count} resources, bronze.fhir_resource {stored}"
+            )
+
+
+def _empty_row(run: Run, file: Surveyed) -> dict[str, object]:
+    counts = ("received_count", "loaded_count", "quarantined_count", "duplicate_count")
+    return {
+        "file_id": file.file_id,
+        "file_name": file.name,
+        "resource_type": "none",
+        **dict.fromkeys(counts, 0),
+        "received_at": run.as_of,
+    }
+
+
+@task(
+    reads=[FHIR_RESOURCE, ops.BOOKMARK],
+    writes=[QUARANTINE, DUPLICATE, ops.LANDING_FILE, ops.BOOKMARK],
+)
+def validate(run: Run) -> Metrics:
+    """Quarantine what is refused, note what is repeated, and account for every row received."""
+    version = run.lake.version(FHIR_RESOURCE)
+    since = bookmarks(run, _VALIDATE).get(FHIR_RESOURCE.name, -1)
+    if version <= since:
+        return {"resources_received": 0, "resources_released": 0}
+    bronze = run.lake.read(FHIR_RESOURCE)
+    new = run.lake.read(FHIR_RESOURCE, since=since).drop("content")
+    older = run.lake.read(FHIR_RESOURCE, version=since) if since >= 0 else bronze.limit(0)
+    persons = _persons(bronze)
+    _append_missing(run, DUPLICATE, only_repeated(new, older))
+    repeated = run.lake.read(DUPLICATE)
+    _append_missing(run, QUARANTINE, only_refused(new, repeated, persons))
+    released = _release(run, persons) if since >= 0 else []
+    totals = _account(run, new, released)
+    move_bookmarks(run, _VALIDATE, {FHIR_RESOURCE.name: version})
+    return {**totals, "resources_released": len(released)}
+
+
+def _persons(bronze: DataFrame) -> DataFrame:
+    """Everybody of whom a valid Patient has been received."""
+    patients = only_of_type(bronze, "Patient")
+    return patients.select(F.col("resource_id").alias("patient_id")).distinct()
+
+
+def _append_missing(run: Run, table: Table, rows: DataFrame) -> None:
+    """Append what is not there by key: a killed run's rows are not written twice."""
+    known = run.lake.read(table).select(*table.key)
+    run.lake.append(table, rows.join(known, list(table.key), "left_anti"))
+
+
+def _upsert(run: Run, table: Table, rows: DataFrame) -> None:
+    """Bring new and changed rows into a table; a MERGE only where a key is there already."""
+    known = run.lake.read(table).select(*table.key)
+    is_made = run.lake.exists(table)
+    if is_made and not rows.join(known, list(table.key), "left_semi").isEmpty():
+        run.lake.merge(table, rows)
+    elif not is_made or not rows.isEmpty():
+        run.lake.append(table, rows)
+
+
+def _release(run: Run, persons: DataFrame) -> list[str]:
+    """Let go of rows whose person has arrived since; ids of the files they stand in."""
+    waiting = run.lake.read(QUARANTINE).filter(F.col("reason") == UNKNOWN_SUBJECT)
+    found = waiting.join(persons, "patient_id", "left_semi").withColumn("_out", F.lit(True))
+    files = [row["file_id"] for row in found.select("file_id").distinct().collect()]
+    if files:
+        run.lake.merge(QUARANTINE, found, deleted="_out")
+    return files
+
+
+def _account(run: Run, new: DataFrame, released: Sequence[str]) -> dict[str, int | str]:
+    """Write the ledger of these files and check it; totals of what this run received."""
+    rows = new
+    if released:
+        again = run.lake.read(FHIR_RESOURCE).filter(F.col("file_id").isin(list(released)))
+        rows = new.unionByName(again.drop("content")).dropDuplicates(list(PLACE))
+    refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
+    _upsert(run, ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
+    ledger = run.lake.read(ops.LANDING_FILE)
+    for row in only_unbalanced(ledger).limit(1).collect():
+        raise AccountingError(
+            f"{row['file_name']} {row['resource_type']}: {row['received_count']} received are not "
+            f"{row['loaded_count']} loaded, {row['quarantined_count']} quarantined and "
+            f"{row['duplicate_count']} duplicate"
+        )
+    return _totals(run, ledger)
+
+
+def _totals(run: Run, ledger: DataFrame) -> dict[str, int | str]:
+    names = ("received", "loaded", "quarantined", "duplicate")
+    present = [row[0] for row in ledger.select("resource_type").distinct().collect()]
+    now = ledger.filter(F.col("received_at") == F.lit(run.as_of).cast("timestamp"))
+    sums = now.agg(*(F.sum(f"{name}_count").alias(name) for name in names)).collect()[0]
+    missing = [name for name in _EXPECTED if name not in present]
+    return {
+        **{f"resources_{name}": sums[name] or 0 for name in names},
+        "types_missing": ", ".join(missing),
+    }
+
+
+@task(reads=[FHIR_RESOURCE], writes=[CONSENT_DECISION])
+def check_consent(run: Run) -> Metrics:
+    """Decide for every person, by the latest Consent, whether the data may go to silver."""
+    bronze = run.lake.read(FHIR_RESOURCE)
+    absent = run.settings.privacy.consent_when_absent
+    consents = only_of_type(bronze, "Consent")
+    decisions = per_person_decision(_persons(bronze), consents, absent)
+    stored = run.lake.read(CONSENT_DECISION)
+    columns = ["patient_id", "is_permitted", "rule", "consent_id"]
+    changed = only_changed(decisions, stored, columns)
+    changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
+    _upsert(run, CONSENT_DECISION, changed)
+    now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted").count().collect()
+    counts = {row["is_permitted"]: row["count"] for row in now}
+    return {"persons_permitted": counts.get(True, 0), "persons_denied": counts.get(False, 0)}
+
+
+@task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT])
+def deidentify(run: Run) -> Metrics:
+    """Give every person a surrogate key and a date offset, kept in the vault."""
+    is_new = not run.lake.exists(vault.SUBJECT)
+    secret = vault_secret(run, may_make=is_new)
+    is_strict = run.settings.privacy.hipaa_compliance_mode == "strict"
+    most_days = run.settings.privacy.date_shift_days if is_strict else 0
+    rows = with_identity(_persons(run.lake.read(FHIR_RESOURCE)), secret, most_days)
+    stored = run.lake.read(vault.SUBJECT)
+    changed = only_changed(rows, stored, vault.SUBJECT.column_names)
+    rekeyed = changed.select("patient_id", "subject_key").join(
+        stored.select("patient_id", F.col("subject_key").alias("old")), "patient_id"
+    )
+    if not is_new and not rekeyed.filter("subject_key <> old").isEmpty():
+        raise SettingsError("the vault's key is not the one this lake was made with; restore it")
+    _upsert(run, vault.SUBJECT, changed)
+    return {"persons": run.lake.read(vault.SUBJECT).count(), "mode": _mode(run)}
+
+
+def _mode(run: Run) -> str:
+    return run.settings.privacy.hipaa_compliance_mode
+
+
+@task(
+    reads=[FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT, ops.BOOKMARK],
+    writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
+)
+def publish(run: Run) -> Metrics:
+    """Bring silver to the newest valid versions of permitted people, without identifiers."""
+    sources = (FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT)
+    versions = {table.name: run.lake.version(table) for table in sources}
+    since = bookmarks(run, _PUBLISH)
+    views = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS]
+    affected = _stored_scope(run, since) if since else None
+    views = _touched(run, views, affected)
+    write = partial(_write, run, _people(run), affected)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, views))
+    run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
+    move_bookmarks(run, _PUBLISH, versions)
+    return {"tables_written": len(views), "mode": _mode(run), **_kept(run)}
+
+
+def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
+    """The views whose type has rows to publish; on the first run the other tables are made."""
+    rows = only_valid(run.lake.read(FHIR_RESOURCE)) if affected is None else affected
+    types = {row[0] for row in rows.select("resource_type").distinct().collect()}
+    if affected is None:
+        for view in views:
+            run.lake.ensure(view.table)
+    return [view for view in views if view.resource_type in types]
+
+
+def _people(run: Run) -> DataFrame:
+    """Everybody who may be used: key and date offset."""
+    permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
+    return run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+
+
+def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
+    """Write down what is affected, once, for every view to read."""
+    run.lake.replace(PUBLISH_SCOPE, _affected(run, since))
+    return run.lake.read(PUBLISH_SCOPE)
+
+
+def _affected(run: Run, since: dict[str, int]) -> DataFrame:
+    """Types and ids of the resources whose silver rows may change since the bookmarks."""
+    bronze = only_valid(run.lake.read(FHIR_RESOURCE))
+    new = only_valid(run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name]))
+    people = [
+        run.lake.read(table, since=since[table.name]).select("patient_id")
+        for table in (CONSENT_DECISION, vault.SUBJECT)
+    ]
+    theirs = bronze.join(people[0].union(people[1]), "patient_id", "left_semi")
+    moved = only_of_type(new, "Patient").select("patient_id")
+    sites = only_of_type(bronze, "ResearchSubject").join(moved, "patient_id", "left_semi")
+    aged = trial_views.only_over_89(only_of_type(bronze, "Patient"), run.as_of)
+    young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
+    young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
+    aged = aged.join(young.select("patient_id"), "patient_id", "left_semi")
+    ids = [rows.select("resource_type", "resource_id") for rows in (new, theirs, sites, aged)]
+    return ids[0].union(ids[1]).union(ids[2]).union(ids[3]).distinct()
+
+
+def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
+    """Replace the view's table on the first run; later merge what changed and remove the rest."""
+    key_of = partial(surrogate_key, vault_secret(run))
+    bronze = run.lake.read(FHIR_RESOURCE)
+    if view.table is silver.SUBJECT:
+        people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
+    rows = only_of_type(bronze, view.resource_type)
+    if affected is None:
+        run.lake.replace(view.table, flattened(view, rows, people, key_of))
+        return
+    ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
+    touched = rows.join(ids, "resource_id", "left_semi")
+    current = flattened(view, touched, people, key_of)
+    before = _stored_keys(run, view, ids, key_of)
+    run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
+
+
+def _stored_keys(run: Run, view: View, ids: DataFrame, key_of: KeyOf) -> DataFrame:
+    """Keys of the rows that silver holds of the resources `ids`."""
+    own = view.table.key[0]
+    keys = ids.select(key_of(view.resource_type, F.col("resource_id")).alias(own))
+    stored = run.lake.read(view.table).select(*view.table.key)
+    return stored.join(keys, own, "left_semi")
+
+
+def _kept(run: Run) -> dict[str, int | str]:
+    """What stays in bronze: types without a silver table, and rows that name no Patient."""
+    valid = only_valid(run.lake.read(FHIR_RESOURCE))
+    is_taken = F.col("resource_type").isin(*_EXPECTED)
+    personal = F.col("resource_type").isin(*_PERSONAL)
+    others = valid.filter(~is_taken).groupBy("resource_type").count().collect()
+    nobody = valid.filter(personal & F.col("patient_id").isNull()).count()
+    return {
+        "resources_kept": sum(row["count"] for row in others),
+        "types_kept": ", ".join(sorted(row["resource_type"] for row in others)),
+        "resources_without_person": nobody,
+    }

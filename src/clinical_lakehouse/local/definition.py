@@ -1,0 +1,122 @@
+"""One job's definition as written: lists with keys become mappings, so that targets can merge."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clinical_lakehouse.errors import BundleError
+from clinical_lakehouse.local.source import Place, Source, Where
+
+# A job's lists whose items a target overrides by key, and the key; other lists are extended.
+_KEYED = {
+    "tasks": "task_key",
+    "parameters": "name",
+    "environments": "environment_key",
+    "job_clusters": "job_cluster_key",
+}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A job's content, its keyed lists as mappings, and where each thing was written."""
+
+    key: str
+    content: Mapping[str, Any]
+    places: Mapping[Where, Place]
+
+    def place(self, *where: str | int) -> Place:
+        """File and line of the nearest thing known at or above `where`."""
+        lengths = range(len(where), -1, -1)
+        return next(self.places[where[:n]] for n in lengths if where[:n] in self.places)
+
+    def refuse(self, message: str, *where: str | int) -> BundleError:
+        """The error that says where in which file what is wrong."""
+        return BundleError(f"{self.place(*where)}: job {self.key}: {message}")
+
+    def merged(self, over: "Definition") -> "Definition":
+        """This definition overridden by a target's."""
+        return Definition(
+            self.key, merge(self.content, over.content), {**self.places, **over.places}
+        )
+
+    def filled(self, fill: Callable[[str], Any]) -> "Definition":
+        """The same with `fill` applied to every text."""
+        return Definition(self.key, self._fill(self.content, fill, ()), self.places)
+
+    def _fill(self, value: Any, fill: Callable[[str], Any], where: Where) -> Any:
+        if isinstance(value, Mapping):
+            return {k: self._fill(v, fill, (*where, k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self._fill(v, fill, (*where, at)) for at, v in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        try:
+            return fill(value)
+        except BundleError as error:
+            raise self.refuse(str(error), *where) from None
+
+    def document(self) -> dict[str, Any]:
+        """The job as Databricks takes it, keyed lists as lists again."""
+        return {
+            name: list(value.values()) if name in _KEYED and isinstance(value, Mapping) else value
+            for name, value in self.content.items()
+        }
+
+
+def read_definition(source: Source, where: Where) -> Definition:
+    """The job at `where` of a file."""
+    key, value = str(where[-1]), _at(source.content, where)
+    if not isinstance(value, Mapping):
+        raise BundleError(f"{source.place(*where)}: job {key} must be a mapping")
+    places: dict[Where, Place] = {(): source.place(*where)}
+    content: dict[str, Any] = {}
+    for name, item in value.items():
+        at = (*where, name)
+        content[name] = _keyed(source, at, item, places) if name in _KEYED else item
+        if name not in _KEYED:
+            _note(source, at, (name,), places)
+    return Definition(key, content, places)
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge key by key, lists are joined, anything else is replaced."""
+    merged = dict(low)
+    for key, value in high.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            merged[key] = [*before, *value]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _keyed(source: Source, where: Where, items: Any, places: dict[Where, Place]) -> dict[str, Any]:
+    """A keyed list as a mapping by key, in order."""
+    name, key_name = str(where[-1]), _KEYED[str(where[-1])]
+    if not isinstance(items, list):
+        raise BundleError(f"{source.place(*where)}: {name} must be a list")
+    found: dict[str, Any] = {}
+    for at, item in enumerate(items):
+        place, key = source.place(*where, at), item.get(key_name) if hasattr(item, "get") else None
+        if not isinstance(key, str):
+            raise BundleError(f"{place}: an item of {name} has no {key_name}")
+        if key in found:
+            raise BundleError(f"{place}: {key_name} {key!r} stands a second time")
+        found[key] = item
+        _note(source, (*where, at), (name, key), places)
+    return found
+
+
+def _note(source: Source, at: Where, to: Where, places: dict[Where, Place]) -> None:
+    """Copy the places at and below `at` to paths that begin with `to`."""
+    for where, line in source.lines.items():
+        if where[: len(at)] == at:
+            places[(*to, *where[len(at) :])] = Place(source.file, line)
+
+
+def _at(content: Any, where: Where) -> Any:
+    for step in where:
+        content = content[step]
+    return content

@@ -1,0 +1,140 @@
+"""How far one job run and its attempts have come; the runner's only changing state."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from queue import SimpleQueue
+from typing import Any
+
+from clinical_lakehouse.local.graph import State
+from clinical_lakehouse.local.job import Job, TaskSpec
+from clinical_lakehouse.local.references import Moment
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt stands: its state and, at its end, what it did or why it failed."""
+
+    state: State
+    message: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, int] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """How a task ended; `child` is the run that a run_job_task started."""
+
+    key: str
+    state: State
+    attempts: int
+    seconds: float = 0.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    message: str = ""
+    child: "JobResult | None" = None
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job run ended. `state` follows Databricks (leaf tasks decide); `ok` asks for more."""
+
+    job: str
+    run_id: str
+    state: State
+    seconds: float
+    tasks: Mapping[str, TaskResult]
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Did every task, here and in the jobs called, succeed or was not needed?"""
+        called = [task.child for task in self.tasks.values() if task.child]
+        well = all(task.state.is_well for task in self.tasks.values())
+        return self.state is State.SUCCESS and well and all(child.ok for child in called)
+
+
+class Attempt:
+    """One try of a wheel task, in a thread of its own that cannot keep the process alive."""
+
+    def __init__(self, run: "JobRun", spec: TaskSpec, number: int, began_at: datetime) -> None:
+        self.run, self.spec, self.number, self.began_at = run, spec, number, began_at
+        self.began = time.monotonic()
+        self.stopped = threading.Event()
+        self.tag = f"{run.run_id}.{spec.key}.{number}"
+        self.thread: threading.Thread | None = None
+
+    def start(self, work: Callable[["Attempt"], Any], ended: SimpleQueue[Any]) -> None:
+        """Run `work` beside the runner; (attempt, result, error) goes to `ended`."""
+
+        def run() -> None:
+            try:
+                result, error = work(self), None
+            except BaseException as raised:
+                result, error = None, raised
+            ended.put((self, result, error))
+
+        self.thread = threading.Thread(target=run, name=self.tag, daemon=True)
+        self.thread.start()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began
+
+
+class JobRun:
+    """One run of a job: the state of its tasks, what is running, what waits for another try."""
+
+    def __init__(self, job: Job, moment: Moment, as_of: datetime, parent: "Call | None") -> None:
+        self.job, self.moment, self.as_of, self.parent = job, moment, as_of, parent
+        self.began = time.monotonic()
+        self.states = dict.fromkeys(job.tasks, State.WAITING)
+        self.tries = dict.fromkeys(job.tasks, 0)
+        self.results: dict[str, TaskResult] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.calls: dict[str, Call] = {}
+        self.due: dict[str, float] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.moment.run_id
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began
+
+    @property
+    def is_done(self) -> bool:
+        """Has every task ended?"""
+        return all(state.is_done for state in self.states.values())
+
+    @property
+    def live(self) -> "list[Attempt | Call]":
+        """What runs now."""
+        return [*self.attempts.values(), *self.calls.values()]
+
+    def deadlines(self) -> list[float]:
+        """Moments (monotonic) at which something must be looked at."""
+        limited = [item for item in self.live if item.spec.timeout_seconds]
+        limits = [item.began + item.spec.timeout_seconds for item in limited]
+        own = [self.began + self.job.timeout_seconds] if self.job.timeout_seconds else []
+        return [*limits, *own, *self.due.values()]
+
+
+class Call:
+    """One try of a run_job_task: the job run that it started below another."""
+
+    def __init__(self, caller: JobRun, spec: TaskSpec, number: int, began_at: datetime) -> None:
+        self.caller, self.spec, self.number, self.began_at = caller, spec, number, began_at
+        self.began = time.monotonic()
+        self.run: JobRun | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began

@@ -1,0 +1,86 @@
+"""A crash-safe note of state changes, one JSON line each, until they are in the ledger's tables.
+
+A living process holds an OS lock on its journal; a journal nobody locks belongs to a dead one.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clinical_lakehouse.runtime.clock import wall_clock
+
+
+@dataclass(frozen=True)
+class Journal:
+    """An open, locked journal file."""
+
+    path: Path
+    handle: int
+
+    def write(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add one row of a table; on disk when this returns."""
+        _write(self.handle, {"table": table, "row": row})
+
+    def entries(self) -> list[tuple[str, dict[str, Any]]]:
+        """Table and row of every line, oldest first; a line cut off by a crash is left out."""
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if "table" in entry:
+                    found.append((entry["table"], entry["row"]))
+        return found
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the file; `remove` when its rows are safe elsewhere."""
+        if remove:
+            self.path.unlink(missing_ok=True)
+        os.close(self.handle)
+
+
+def open_journal(folder: Path, run_id: str) -> Journal:
+    """A new journal for a run of this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{run_id}.ndjson"
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    _write(handle, {"pid": os.getpid(), "started_at": wall_clock()})
+    return Journal(path, handle)
+
+
+def dead_journals(folder: Path) -> Iterator[Journal]:
+    """Journals of processes that are gone, locked for the caller, who closes them."""
+    for path in sorted(folder.glob("*.ndjson")):
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:  # another process has just dealt with it
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # its process lives
+            os.close(handle)
+            continue
+        if not path.exists():
+            os.close(handle)
+            continue
+        yield Journal(path, handle)
+
+
+def as_json(values: Mapping[str, Any]) -> str | None:
+    """Metrics, parameters or versions as the ledger keeps them; None for none."""
+    return json.dumps(dict(values), sort_keys=True, default=str) if values else None
+
+
+def _write(handle: int, entry: Mapping[str, Any]) -> None:
+    os.write(handle, (json.dumps(entry, default=_text) + "\n").encode())
+    os.fsync(handle)
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

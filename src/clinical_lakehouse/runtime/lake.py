@@ -1,0 +1,311 @@
+"""The lakehouse: the only code that knows catalogs, paths, Delta, MERGE and locks."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from clinical_lakehouse.errors import ContractError, LakeError, SourceError, UsageError
+from clinical_lakehouse.runtime.format import check_format
+from clinical_lakehouse.runtime.locks import exclusive
+from clinical_lakehouse.runtime.readonly import tables_read
+from clinical_lakehouse.tables.catalog import all_tables
+from clinical_lakehouse.tables.contract import Table
+
+Scope = frozenset[str] | None
+ArrowFunction = Callable[[Iterator[Any]], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a write did: the Delta version and rows inserted (or written), updated and deleted."""
+
+    version: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """Tables by contract. Locally a folder `<root>/<schema>/<table>`; on Databricks a catalog.
+
+    `scoped` narrows what may be read and written to what a task declared; every commit is noted in
+    `written` (table to Delta version) for the run ledger. Once `is_stopped()`, nothing is written:
+    a task that was given up must not change tables behind its successor's back.
+    """
+
+    spark: SparkSession
+    root: Path
+    catalog: str | None = None
+    readable: Scope = None
+    writable: Scope = None
+    written: dict[str, int] = field(default_factory=dict, compare=False)
+    is_stopped: Callable[[], bool] = field(default=lambda: False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.catalog is None:
+            check_format(self.root)
+
+    def scoped(self, reads: Collection[Table], writes: Collection[Table]) -> "Lakehouse":
+        """The same lake, refusing every table outside `reads` and `writes`."""
+        writable = frozenset(table.name for table in writes)
+        readable = frozenset(table.name for table in reads) | writable
+        return replace(self, readable=readable, writable=writable, written={})
+
+    def path(self, table: Table) -> Path:
+        """The table's folder on a local lake."""
+        return self.root / table.schema_name / table.short_name
+
+    def identifier(self, table: Table) -> str:
+        """The name Spark SQL knows the table by here."""
+        if self.catalog:
+            return f"`{self.catalog}`.`{table.schema_name}`.`{table.short_name}`"
+        return f"delta.`{self.path(table)}`"
+
+    def exists(self, table: Table) -> bool:
+        """Has the table been made?"""
+        if self.catalog:
+            return self.spark.catalog.tableExists(f"{self.catalog}.{table.name}")
+        log = self.path(table) / "_delta_log"
+        return log.is_dir() and any(entry.suffix == ".json" for entry in log.iterdir())
+
+    def version(self, table: Table) -> int:
+        """The table's latest Delta version; -1 if it has not been made."""
+        if not self.exists(table):
+            return -1
+        if self.catalog is None:
+            log = self.path(table) / "_delta_log"
+            return max(int(entry.stem) for entry in log.glob("[0-9]*.json") if entry.stem.isdigit())
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
+        return int(history.collect()[0]["version"])
+
+    def read(self, table: Table, since: int | None = None, version: int | None = None) -> DataFrame:
+        """All rows (empty where the table is not made yet), those of a past `version`, or those
+        inserted or updated after version `since` (tables with a change feed only)."""
+        self._allow(table, self.readable, "reads")
+        if not self.exists(table):
+            return self._no_rows(table)
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            return reader.option("versionAsOf", version).table(self.identifier(table))
+        if since is None or since < 0:
+            return self.spark.read.table(self.identifier(table))
+        if since >= self.version(table):
+            return self._no_rows(table)
+        changes = reader.option("readChangeFeed", "true").option("startingVersion", since + 1)
+        changed = changes.table(self.identifier(table))
+        kept = changed.filter("_change_type IN ('insert', 'update_postimage')")
+        return kept.select(*table.column_names)
+
+    def ensure(self, table: Table) -> None:
+        """Make the table from its contract if it is not there."""
+        if self.exists(table):
+            return
+        properties = ", ".join(f"'{k}' = '{v}'" for k, v in _properties(table).items())
+        cluster = f"CLUSTER BY ({', '.join(table.cluster_by)})" if table.cluster_by else ""
+        comment = table.comment.replace("'", "\\'")
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({table.ddl()}) USING DELTA "
+            f"{cluster} COMMENT '{comment}' TBLPROPERTIES ({properties})"
+        )
+
+    def append(self, table: Table, rows: DataFrame) -> Commit:
+        """Add rows: bronze and ops only, with the run in the key."""
+        with self._writing(table):
+            fitted = self._fit(table, rows)
+            fitted.writeTo(self.identifier(table)).append()
+            return self._committed(table)
+
+    def append_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Commit | None:
+        """Add rows made on the driver (dictionaries by column name); nothing for no rows."""
+        return self.append(table, self.frame(table, rows)) if rows else None
+
+    def frame(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+        """Rows made on the driver as a DataFrame of the table's schema; absent keys are null."""
+        if not rows:
+            return self._no_rows(table)
+        ordered = [tuple(row.get(name) for name in table.column_names) for row in rows]
+        return self.spark.createDataFrame(ordered, self._schema(table))
+
+    def replace(self, table: Table, rows: DataFrame, where: str | None = None) -> Commit:
+        """Replace the rows that match the SQL predicate `where`, or all rows."""
+        with self._writing(table):
+            fitted = self._fit(table, rows)
+            writer = fitted.write.format("delta").mode("overwrite")
+            if where is not None:
+                writer = writer.option("replaceWhere", where)
+            if self.catalog:
+                writer.saveAsTable(self.identifier(table))
+            else:
+                writer.save(str(self.path(table)))
+            return self._committed(table)
+
+    def merge(self, table: Table, rows: DataFrame, deleted: str | None = None) -> Commit:
+        """Update and insert by the table's key; rows where the extra BOOLEAN column `deleted` holds
+        are removed. Unchanged rows are not rewritten. A first load is a plain append."""
+        extra = [deleted] if deleted else []
+        with self._writing(table):
+            fitted = self._fit(table, rows, extra)
+            if self.version(table) == 0 and not self._has_rows(table):
+                alive = fitted.filter(f"NOT `{deleted}`") if deleted else fitted
+                alive.select(*table.column_names).writeTo(self.identifier(table)).append()
+                return self._committed(table)
+            done = self._merge(table, fitted, deleted).collect()[0].asDict()
+            counts = [int(done[f"num_{k}_rows"]) for k in ("inserted", "updated", "deleted")]
+            return self._committed(table, *counts)
+
+    def _merge(self, table: Table, rows: DataFrame, deleted: str | None) -> DataFrame:
+        view = f"merge_{uuid.uuid4().hex}"
+        rows.createOrReplaceTempView(view)
+        same_key = " AND ".join(f"t.`{c}` = s.`{c}`" for c in table.key)
+        others = [c for c in table.column_names if c not in table.key]
+        changed = " OR ".join(f"NOT (t.`{c}` <=> s.`{c}`)" for c in others) or "false"
+        sets = ", ".join(f"`{c}` = s.`{c}`" for c in (others or table.key))
+        columns = ", ".join(f"`{c}`" for c in table.column_names)
+        values = ", ".join(f"s.`{c}`" for c in table.column_names)
+        alive = f" AND NOT s.`{deleted}`" if deleted else ""
+        removal = f"WHEN MATCHED AND s.`{deleted}` THEN DELETE " if deleted else ""
+        try:
+            return self.spark.sql(
+                f"MERGE INTO {self.identifier(table)} AS t USING {view} AS s ON {same_key} "
+                f"{removal}WHEN MATCHED AND ({changed}) THEN UPDATE SET {sets} "
+                f"WHEN NOT MATCHED{alive} THEN INSERT ({columns}) VALUES ({values})"
+            )
+        finally:
+            self.spark.catalog.dropTempView(view)
+
+    def register(self, tables: Collection[Table]) -> None:
+        """Make tables known to the session as `schema.table`, for notebooks and `sql`."""
+        for table in tables:
+            noted, place = f"clinical.registered.{table.name}", str(self.path(table))
+            known = self.spark.conf.get(noted, "") == place
+            if self.catalog is None and self.exists(table) and not known:
+                self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{table.schema_name}`")
+                self.spark.sql(f"DROP TABLE IF EXISTS {table.name}")
+                self.spark.sql(f"CREATE TABLE {table.name} USING DELTA LOCATION '{place}'")
+                self.spark.conf.set(noted, place)
+
+    def query(self, statement: str, values: Mapping[str, Any] | None = None) -> DataFrame:
+        """The answer to one SELECT, WITH, SHOW or DESCRIBE; `:name` in it stands for values[name].
+
+        Raises UsageError for any other statement and for tables that are not made yet.
+        """
+        mentioned = tables_read(statement)
+        tables = [table for name, table in all_tables().items() if name in mentioned]
+        for table in tables:
+            self._allow(table, self.readable, "reads")
+            if not self.exists(table):
+                raise UsageError(f"{table.name} is not made yet; run the job that writes it")
+        if self.catalog:
+            self.spark.catalog.setCurrentCatalog(self.catalog)
+        else:
+            # Delta's parser loses `:name` in Spark 4.2 unless names are bound after parsing.
+            self.spark.conf.set("spark.sql.legacy.parameterSubstitution.constantsOnly", "true")
+        self.register(tables)
+        return self.spark.sql(statement, args=dict(values or {}))
+
+    def spread(self, count: int, function: ArrowFunction, schema: str) -> DataFrame:
+        """Rows that a function for mapInArrow makes of the numbers 0 to count-1, one task each."""
+        return self.spark.range(0, count, 1, max(count, 1)).mapInArrow(function, schema)
+
+    def read_text_csv(self, path: Path, schema: str) -> DataFrame:
+        """A tab-separated file with a header and no quotes (an Athena vocabulary file)."""
+        if not os.access(path, os.R_OK):
+            raise SourceError(f"cannot read {path.name}; check that it exists and may be read")
+        reader = self.spark.read.option("sep", "\t").option("header", "true").option("quote", "")
+        return reader.option("dateFormat", "yyyyMMdd").schema(schema).csv(str(path))
+
+    def _no_rows(self, table: Table) -> DataFrame:
+        """A relation the optimizer knows to be empty, so that whole branches of a plan vanish."""
+        nulls = [F.lit(None).cast(column.type).alias(column.name) for column in table.columns]
+        return self.spark.range(1).filter("false").select(*nulls)
+
+    def _schema(self, table: Table) -> StructType:
+        columns = ", ".join(f"`{c.name}` {c.type}" for c in table.columns)
+        return cast(StructType, StructType.fromDDL(columns))
+
+    def _fit(self, table: Table, rows: DataFrame, extra: Sequence[str] = ()) -> DataFrame:
+        """Rows with the contract's columns in order; anything missing, unknown or retyped stops."""
+        wanted = {f.name: f.dataType for f in self._schema(table).fields}
+        given = {f.name: f.dataType for f in rows.schema.fields}
+        missing = sorted(set(wanted) - set(given))
+        unknown = sorted(set(given) - set(wanted) - set(extra))
+        if missing or unknown:
+            raise ContractError(f"{table.name}: columns missing {missing}, unknown {unknown}")
+        retyped = [c for c, t in wanted.items() if given[c].simpleString() != t.simpleString()]
+        if retyped:
+            have = {c: given[c].simpleString() for c in retyped}
+            raise ContractError(f"{table.name}: columns of another type than the contract: {have}")
+        return rows.select(*table.column_names, *extra)
+
+    def _has_rows(self, table: Table) -> bool:
+        return not self.spark.read.table(self.identifier(table)).isEmpty()
+
+    def _allow(self, table: Table, scope: Scope, verb: str) -> None:
+        if scope is not None and table.name not in scope:
+            raise ContractError(f"the task {verb} {table.name} but does not declare it in @task")
+
+    def _refuse_if_stopped(self, table: Table) -> None:
+        if self.is_stopped():
+            raise LakeError(f"{table.name} is not written: the task was stopped")
+
+    @contextmanager
+    def _writing(self, table: Table) -> Iterator[None]:
+        self._allow(table, self.writable, "writes")
+        if self.catalog:
+            self._refuse_if_stopped(table)
+            self.ensure(table)
+            yield
+            return
+        with exclusive(self.root / ".locks" / table.name):
+            self._refuse_if_stopped(table)
+            try:
+                self.ensure(table)
+                yield
+            except (OSError, AnalysisException) as error:
+                raise LakeError(_plain(table, error)) from error
+
+    def _committed(self, table: Table, *counts: int) -> Commit:
+        version = self.version(table)
+        self.written[table.name] = version
+        return Commit(version, *(counts or (self._rows_written(table, version),)))
+
+    def _rows_written(self, table: Table, version: int) -> int:
+        """What the commit itself says, which costs no pass over the table."""
+        if self.catalog is None:
+            log = self.path(table) / "_delta_log" / f"{version:020d}.json"
+            actions = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
+            infos = [action["commitInfo"] for action in actions if "commitInfo" in action]
+            metrics = infos[0].get("operationMetrics", {}) if infos else {}
+        else:
+            history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
+            metrics = history.collect()[0]["operationMetrics"] or {}
+        return int(metrics.get("numOutputRows", 0))
+
+
+def _properties(table: Table) -> dict[str, str]:
+    properties = {
+        "delta.enableDeletionVectors": "true",
+        "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns()),
+    }
+    if table.change_feed:
+        properties["delta.enableChangeDataFeed"] = "true"
+    return properties
+
+
+def _plain(table: Table, error: Exception) -> str:
+    """One line, without the plan or a data value."""
+    if isinstance(error, OSError):
+        return f"{table.name} cannot be written: {error.strerror or type(error).__name__}"
+    condition = getattr(error, "getCondition", lambda: None)() or type(error).__name__
+    return f"{table.name} cannot be written: {condition}"

@@ -1,0 +1,33 @@
+"""What a task is given: lake, settings, clock, run id and parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.settings import Settings
+
+Metrics = Mapping[str, float | int | str | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution: `as_of` is the only clock a task may look at."""
+
+    lake: Lakehouse
+    settings: Settings
+    as_of: datetime
+    run_id: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    def with_lake(self, lake: Lakehouse) -> "Run":
+        """The same run on a narrowed lake."""
+        return replace(self, lake=lake)
+
+    def param(self, name: str, default: str | None = None) -> str:
+        """A parameter's value; without one and without a default a UsageError names it."""
+        value = self.params.get(name) or default
+        if value is None:
+            raise UsageError(f"parameter {name!r} is missing; give --param {name}=VALUE")
+        return value

@@ -1,0 +1,161 @@
+"""Settings: conf/base.yml, then conf/<env>.yml, then the environment; unknown keys refused."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clinical_lakehouse.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Section):
+    """Where a figure starts to alert."""
+
+    quality_score_min: float
+    accuracy_drop_max: float
+    drift_max: float
+    pipeline_failure_rate_max: float
+    resource_use_max: float
+
+
+class Privacy(_Section):
+    """De-identification: mode, date offsets, consent without a document, the vault's key."""
+
+    hipaa_compliance_mode: Literal["strict", "limited"]
+    date_shift_days: int
+    consent_when_absent: Literal["permit", "deny"]
+    vault_secret: str
+    data_use_agreement: str | None = None
+
+
+class Retention(_Section):
+    """How long data and audit are kept."""
+
+    data_retention_days: int
+    audit_log_enabled: bool
+
+
+class Model(_Section):
+    """The dropout model: name, horizon, time split, search and gate."""
+
+    name: str
+    horizon_days: int
+    index_every_days: int
+    max_evaluations: int
+    gate_auroc_min: float
+    gate_gain_over_baseline_min: float
+    gate_group_gap_max: float
+    gate_calibration_slope: tuple[float, float]
+    alert_confidence: float
+
+
+class Connection(_Section):
+    """A system outside: where it is, and a REFERENCE to its secret (env:NAME or scope/key)."""
+
+    url: str | None = None
+    host: str | None = None
+    port: int | None = None
+    secret: str | None = None
+
+
+class Settings(_Section):
+    """Everything that may differ between places, validated and frozen."""
+
+    env: str
+    limits: Limits
+    privacy: Privacy
+    retention: Retention
+    model: Model
+    connections: Mapping[str, Connection]
+
+    def digest(self) -> str:
+        """SHA-256 of the settings: the same settings give the same digest."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Environment variable -> path in the settings.
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "CLINICAL_DB_HOST": ("connections", "clinical_db", "host"),
+    "CLINICAL_DB_PORT": ("connections", "clinical_db", "port"),
+    "FHIR_ENDPOINT": ("connections", "fhir_api", "url"),
+    "REGULATORY_REPORTING_API": ("connections", "regulatory_api", "url"),
+    "LAB_SYSTEM_ENDPOINT": ("connections", "lab_system", "url"),
+    "HIPAA_COMPLIANCE_MODE": ("privacy", "hipaa_compliance_mode"),
+    "DATA_RETENTION_DAYS": ("retention", "data_retention_days"),
+    "AUDIT_LOG_ENABLED": ("retention", "audit_log_enabled"),
+}
+
+
+def load_settings(
+    env: str = "dev", conf: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read and validate the settings of one environment.
+
+    Raises SettingsError with the key that is wrong, never its value.
+    """
+    folder = conf or conf_dir()
+    merged = _merge(_read(folder / "base.yml"), _read(folder / f"{env}.yml"))
+    for variable, path in _VARIABLES.items():
+        value = (os.environ if environ is None else environ).get(variable)
+        if value:
+            merged = _merge(merged, _nested(path, value))
+    try:
+        return Settings.model_validate({"env": env, **merged})
+    except ValidationError as error:
+        raise SettingsError(_explain(error, env)) from None
+
+
+def conf_dir() -> Path:
+    """The folder of settings: CLINICAL_CONF_DIR, the checkout's conf/, or the installed one."""
+    named = os.environ.get("CLINICAL_CONF_DIR")
+    checkout = Path(__file__).parents[3] / "conf"
+    installed = Path(__file__).parents[1] / "_bundle" / "conf"
+    for folder in (Path(named) if named else checkout, checkout, installed):
+        if (folder / "base.yml").is_file():
+            return folder
+    raise SettingsError("conf/base.yml is missing; set CLINICAL_CONF_DIR to the folder it is in")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml") if p.stem != "base"))
+        raise SettingsError(f"no settings {path.name}; known environments: {known}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"conf/{path.name}{where} is not valid YAML") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"conf/{path.name} must hold a mapping of sections")
+    return content
+
+
+def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _nested(path: tuple[str, ...], value: str) -> dict[str, Any]:
+    return {path[0]: _nested(path[1:], value) if len(path) > 1 else value}
+
+
+def _explain(error: ValidationError, env: str) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {where!r}; remove it from conf/base.yml or conf/{env}.yml"
+    return f"setting {where!r}: {first['msg'].lower()}"

@@ -1,0 +1,83 @@
+"""`@task`: a function `(run) -> Metrics` that says which tables it reads and writes."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.tables.contract import Table
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a task did: its metrics and the Delta version of every table it wrote."""
+
+    metrics: Metrics
+    written: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A declared task. Called with a Run it executes; called with nothing it reads sys.argv, as a
+    wheel's entry point must (returns None, raises on failure)."""
+
+    name: str
+    function: Callable[[Run], Metrics]
+    reads: tuple[Table, ...]
+    writes: tuple[Table, ...]
+    params: Mapping[str, str]
+
+    @property
+    def description(self) -> str:
+        """The function's docstring."""
+        return (self.function.__doc__ or "").strip()
+
+    @property
+    def job(self) -> str:
+        """The job it is written for: its module."""
+        return self.function.__module__.rsplit(".", 1)[-1]
+
+    @property
+    def key(self) -> str:
+        """Its task_key in that job: its function."""
+        return self.function.__name__
+
+    def execute(self, run: Run) -> Metrics:
+        """Run the function on a lake narrowed to the declared tables."""
+        return self.perform(run).metrics
+
+    def perform(self, run: Run) -> Done:
+        """Execute, and say which tables were written, for the run ledger."""
+        lake = run.lake.scoped(self.reads, self.writes)
+        metrics = self.function(run.with_lake(lake))
+        return Done(metrics, dict(lake.written))
+
+    def __call__(self, run: Run | None = None) -> Metrics | None:
+        if run is not None:
+            return self.execute(run)
+        from clinical_lakehouse.runtime.entry import run_from_arguments
+
+        run_from_arguments(self, sys.argv[1:])
+        return None
+
+
+def task(
+    reads: Sequence[Table] = (),
+    writes: Sequence[Table] = (),
+    params: Mapping[str, str] | None = None,
+) -> Callable[[Callable[[Run], Metrics]], Task]:
+    """Declare a task: tables read and written, and its own parameters with their defaults.
+
+    Its name is `<module>-<function>` in kebab case. Reading or writing a table that is not declared
+    raises ContractError.
+    """
+
+    def declare(function: Callable[[Run], Metrics]) -> Task:
+        module = function.__module__.rsplit(".", 1)[-1]
+        name = f"{module}-{function.__name__}".replace("_", "-")
+        if not function.__doc__:
+            raise UsageError(f"task {name} needs a docstring: it is the task's description")
+        return Task(name, function, tuple(reads), tuple(writes), dict(params or {}))
+
+    return declare

@@ -1,0 +1,98 @@
+"""Bronze: resources as received, what was wrong with them, and who may be used. Restricted, PHI."""
+
+from clinical_lakehouse.tables.contract import Column, Phi, Table, is_one_of
+
+_OWNER = "data-engineering"
+
+FHIR_RESOURCE = Table(
+    name="bronze.fhir_resource",
+    comment="One row per resource as it stood in a landing file (line, bundle entry), unchanged.",
+    owner=_OWNER,
+    key=("file_id", "line", "entry"),
+    columns=(
+        Column("file_id", "STRING", "SHA-256 of the landing file's name and bytes.", False),
+        Column("file_name", "STRING", "Its name below the landing folder.", False, Phi.DIRECT),
+        Column("line", "BIGINT", "1-based line in the file; 1 for a Bundle.", False),
+        Column("entry", "INT", "0-based entry in a Bundle; 0 for NDJSON.", False),
+        Column("resource_type", "STRING", "resourceType as sent, null if unreadable."),
+        Column("resource_id", "STRING", "Logical id as sent.", phi=Phi.DIRECT),
+        Column("version_id", "STRING", "meta.versionId as sent.", phi=Phi.DIRECT),
+        Column("last_updated_at", "TIMESTAMP", "meta.lastUpdated.", phi=Phi.DIRECT),
+        Column("patient_id", "STRING", "Logical id of the person it is about.", phi=Phi.DIRECT),
+        Column(
+            "content", "STRING", "The resource's JSON, references made Type/id.", phi=Phi.DIRECT
+        ),
+        Column("content_hash", "STRING", "SHA-256 of the content as received.", False),
+        Column("status", "STRING", "valid or invalid, judged when it was read.", False),
+        Column("reason", "STRING", "Why it is invalid: a stable reason code."),
+        Column("path", "STRING", "Where it is invalid: an element path, never a value."),
+        Column("received_at", "TIMESTAMP", "as_of of the run that took the file.", False),
+    ),
+    checks=(is_one_of("status", "valid", "invalid"),),
+    cluster_by=("resource_type",),
+    retention_days=2555,
+    change_feed=True,
+)
+
+DUPLICATE = Table(
+    name="bronze.duplicate",
+    comment="One row per valid resource whose type, id and bytes an earlier row already brought.",
+    owner=_OWNER,
+    key=("file_id", "line", "entry"),
+    columns=(
+        Column("file_id", "STRING", "Landing file, as in bronze.fhir_resource.", False),
+        Column("line", "BIGINT", "1-based line in the file.", False),
+        Column("entry", "INT", "0-based entry in a Bundle.", False),
+        Column("resource_type", "STRING", "resourceType as sent."),
+        Column("received_at", "TIMESTAMP", "as_of of the run that took the file.", False),
+    ),
+    retention_days=2555,
+)
+
+QUARANTINE = Table(
+    name="bronze.quarantine",
+    comment="One row per resource or line that was refused, with the reason and where it stands.",
+    owner=_OWNER,
+    key=("file_id", "line", "entry"),
+    columns=(
+        Column("file_id", "STRING", "Landing file, as in bronze.fhir_resource.", False),
+        Column("file_name", "STRING", "The file's name below the landing folder.", False),
+        Column("line", "BIGINT", "1-based line in the file.", False),
+        Column("entry", "INT", "0-based entry in a Bundle.", False),
+        Column("resource_type", "STRING", "resourceType as sent, null if unreadable."),
+        Column("resource_id", "STRING", "Logical id as sent.", phi=Phi.DIRECT),
+        Column("patient_id", "STRING", "Logical id of the person it is about.", phi=Phi.DIRECT),
+        Column(
+            "reason", "STRING", "Stable reason code, e.g. json-syntax, missing-required.", False
+        ),
+        Column("path", "STRING", "Element path, never a value, e.g. Observation.status."),
+        Column("received_at", "TIMESTAMP", "as_of of the run that refused it.", False),
+    ),
+    retention_days=2555,
+)
+
+CONSENT_DECISION = Table(
+    name="bronze.consent_decision",
+    comment="One row per person: whether research use is permitted, by which rule and document.",
+    owner="compliance",
+    key=("patient_id",),
+    columns=(
+        Column("patient_id", "STRING", "Logical id of the person.", False, Phi.DIRECT),
+        Column("is_permitted", "BOOLEAN", "May the person's data go to silver?", False),
+        Column("rule", "STRING", "The rule that decided, e.g. permit, withdrawn, none.", False),
+        Column("consent_id", "STRING", "Logical id of the deciding Consent.", phi=Phi.DIRECT),
+        Column("decided_at", "TIMESTAMP", "as_of of the run that decided.", False),
+    ),
+    change_feed=True,
+)
+
+PUBLISH_SCOPE = Table(
+    name="bronze.publish_scope",
+    comment="One row per resource that the running publish looks at again; empty between runs.",
+    owner=_OWNER,
+    key=("resource_type", "resource_id"),
+    columns=(
+        Column("resource_type", "STRING", "resourceType.", False),
+        Column("resource_id", "STRING", "Logical id.", False, Phi.DIRECT),
+    ),
+)

@@ -1,0 +1,157 @@
+"""What a table is: columns, key, owner, checks and privacy, as frozen data."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from clinical_lakehouse.errors import ContractError
+
+
+class Phi(StrEnum):
+    """How a column relates to a person (45 CFR 164.514)."""
+
+    NONE = "none"
+    PSEUDONYM = "pseudonym"  # a surrogate key or a shifted date: safe inside the lake only
+    QUASI = "quasi"  # identifies in combination: birth year, ZIP3, rare code
+    DIRECT = "direct"  # one of the 18 identifiers, or text that may hold one
+
+
+class Severity(StrEnum):
+    """What a failing check does: fatal blocks, error quarantines, warn annotates."""
+
+    FATAL = "fatal"
+    ERROR = "error"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name, Spark SQL type (DDL string), meaning, privacy class and UCUM unit."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = True
+    phi: Phi = Phi.NONE
+    unit: str | None = None
+
+    def ddl(self) -> str:
+        """The column as Spark DDL, comment included."""
+        not_null = "" if self.nullable else " NOT NULL"
+        comment = self.comment.replace("'", "\\'")
+        return f"`{self.name}` {self.type}{not_null} COMMENT '{comment}'"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A SQL predicate that holds for a good row, its name and its severity; null counts as passed.
+
+    Scope "key": the predicate lists columns no two rows share. Scope "reference": `refers` names
+    own column, other table and its column.
+    """
+
+    name: str
+    predicate: str
+    severity: Severity = Severity.ERROR
+    scope: str = "row"
+    refers: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table's contract. Grain stands in `comment` ("One row per ...")."""
+
+    name: str
+    comment: str
+    owner: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...] = ()
+    cluster_by: tuple[str, ...] = ()
+    retention_days: int | None = None
+    change_feed: bool = False
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if self.name.count(".") != 1:
+            raise ContractError(f"table name {self.name!r} must be schema.table")
+        if len(set(names)) != len(names):
+            raise ContractError(f"{self.name}: a column is declared twice")
+        unknown = [c for c in (*self.key, *self.cluster_by) if c not in names]
+        if unknown:
+            raise ContractError(f"{self.name}: key or clustering names unknown column {unknown}")
+
+    @property
+    def schema_name(self) -> str:
+        """The layer: bronze, vault, silver, omop, gold or ops."""
+        return self.name.split(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The name without its schema."""
+        return self.name.split(".")[1]
+
+    @property
+    def column_names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+    def ddl(self) -> str:
+        """The columns as a Spark schema string, nullability and comments included."""
+        return ", ".join(column.ddl() for column in self.columns)
+
+    def all_checks(self) -> tuple[Check, ...]:
+        """The declared checks and those the columns and the key imply (not null, unique key)."""
+        required = tuple(not_null(c.name) for c in self.columns if not c.nullable)
+        keyed = (unique(*self.key),) if self.key else ()
+        return required + keyed + self.checks
+
+    def statistics_columns(self) -> list[str]:
+        """Columns whose minima and maxima may stand in the Delta log: no direct identifiers,
+        because file statistics outlive a deleted row."""
+        simple = (c for c in self.columns if c.phi is not Phi.DIRECT and _has_statistics(c.type))
+        return [c.name for c in simple][:32]
+
+
+def _has_statistics(type_: str) -> bool:
+    return not type_.upper().startswith(("ARRAY", "MAP", "STRUCT", "BINARY", "VARIANT", "BOOLEAN"))
+
+
+def key(name: str, comment: str, nullable: bool = False) -> Column:
+    """A surrogate key column: BIGINT, a pseudonym."""
+    return Column(name, "BIGINT", comment, nullable=nullable, phi=Phi.PSEUDONYM)
+
+
+def not_null(column: str) -> Check:
+    """The column has a value in every row."""
+    return Check(f"{column}_not_null", f"`{column}` IS NOT NULL")
+
+
+def unique(*columns: str) -> Check:
+    """No two rows share these columns."""
+    keys = ", ".join(f"`{c}`" for c in columns)
+    return Check(f"{'_'.join(columns)}_unique", keys, scope="key")
+
+
+def between(
+    column: str, low: float, high: float, severity: Severity = Severity.ERROR, when: str = "true"
+) -> Check:
+    """The column lies in [low, high], in the column's own unit, where `when` holds."""
+    predicate = f"NOT ({when}) OR `{column}` BETWEEN {low} AND {high}"
+    return Check(f"{column}_between_{low}_and_{high}".replace(".", "_"), predicate, severity)
+
+
+def is_one_of(column: str, *values: str, severity: Severity = Severity.ERROR) -> Check:
+    """The column holds one of these words."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return Check(f"{column}_is_one_of", f"`{column}` IN ({listed})", severity)
+
+
+def ordered(earlier: str, later: str, severity: Severity = Severity.WARN) -> Check:
+    """`earlier` is not after `later`, where both are known."""
+    return Check(f"{earlier}_not_after_{later}", f"`{earlier}` <= `{later}`", severity)
+
+
+def refers_to(column: str, other: Table, severity: Severity = Severity.WARN) -> Check:
+    """Every value of the column is a key of the other table (its first key column)."""
+    refers = (column, other.name, other.key[0])
+    return Check(f"{column}_in_{other.short_name}", "true", severity, "reference", refers)

@@ -1,0 +1,156 @@
+"""Ops: what ran, what it read and wrote, what the checks found, what is alerting."""
+
+from clinical_lakehouse.tables.contract import Column, Table, is_one_of
+
+_OWNER = "platform"
+_STATES = ("running", "success", "failed", "skipped", "cancelled", "timed_out", "killed")
+
+JOB_RUN = Table(
+    name="ops.job_run",
+    comment="One row per state change of a job run; the latest recorded_at is its present state.",
+    owner=_OWNER,
+    key=("run_id", "state"),
+    columns=(
+        Column("run_id", "STRING", "The job run.", False),
+        Column("parent_run_id", "STRING", "The run whose run_job_task started it."),
+        Column("job", "STRING", "Job name in jobs/*.job.yml.", False),
+        Column("state", "STRING", f"One of {', '.join(_STATES)}.", False),
+        Column("cause", "STRING", "manual, schedule, run_job_task, repair or demo."),
+        Column("parameters", "STRING", "Job parameters as JSON."),
+        Column("as_of", "TIMESTAMP", "The run's clock."),
+        Column("recorded_at", "TIMESTAMP", "Wall clock of the state change.", False),
+        Column("duration_seconds", "DOUBLE", "From start to this state.", unit="s"),
+        Column("message", "STRING", "Why, in one line; no data value."),
+        Column("settings_hash", "STRING", "SHA-256 of the settings used."),
+        Column("code_version", "STRING", "Version of this package."),
+    ),
+    checks=(is_one_of("state", *_STATES),),
+    retention_days=730,
+)
+
+TASK_RUN = Table(
+    name="ops.task_run",
+    comment="One row per state change of a task attempt; the latest recorded_at is its state.",
+    owner=_OWNER,
+    key=("run_id", "task", "attempt", "state"),
+    columns=(
+        Column("run_id", "STRING", "The job run it belongs to.", False),
+        Column("job", "STRING", "Job name.", False),
+        Column("task", "STRING", "task_key in the job.", False),
+        Column("entry_point", "STRING", "Entry point, e.g. patient-ingestion-land."),
+        Column("attempt", "INT", "1 for the first try, 0 if it was never tried.", False),
+        Column("state", "STRING", f"One of {', '.join(_STATES)}.", False),
+        Column("as_of", "TIMESTAMP", "The run's clock."),
+        Column("recorded_at", "TIMESTAMP", "Wall clock of the state change.", False),
+        Column("duration_seconds", "DOUBLE", "From start to this state.", unit="s"),
+        Column("metrics", "STRING", "What the task returned, as JSON."),
+        Column("versions", "STRING", "Delta versions written, table to version, as JSON."),
+        Column("message", "STRING", "Why it failed, in one line; no data value."),
+        Column("settings_hash", "STRING", "SHA-256 of the settings used."),
+        Column("code_version", "STRING", "Version of this package."),
+    ),
+    checks=(is_one_of("state", *_STATES),),
+    retention_days=730,
+)
+
+LANDING_FILE = Table(
+    name="ops.landing_file",
+    comment="One row per landing file and resource type: every row received is accounted for.",
+    owner=_OWNER,
+    key=("file_id", "resource_type"),
+    columns=(
+        Column("file_id", "STRING", "SHA-256 of the file's name and bytes.", False),
+        Column("file_name", "STRING", "The file's name below the landing folder.", False),
+        Column("resource_type", "STRING", "resourceType, or 'unreadable'.", False),
+        Column("received_count", "BIGINT", "Resources and unreadable lines in the file.", False),
+        Column("loaded_count", "BIGINT", "Valid and new.", False),
+        Column("quarantined_count", "BIGINT", "Refused, see bronze.quarantine.", False),
+        Column("duplicate_count", "BIGINT", "Same type, id and bytes as an earlier row.", False),
+        Column("received_at", "TIMESTAMP", "as_of of the run that took the file.", False),
+    ),
+)
+
+BOOKMARK = Table(
+    name="ops.bookmark",
+    comment="One row per reader and table: the last table version the reader has dealt with.",
+    owner=_OWNER,
+    key=("reader", "table_name"),
+    columns=(
+        Column("reader", "STRING", "Task, e.g. patient-ingestion-publish.", False),
+        Column("table_name", "STRING", "The table read.", False),
+        Column("table_version", "BIGINT", "Delta version dealt with.", False),
+    ),
+)
+
+QUALITY_RESULT = Table(
+    name="ops.quality_result",
+    comment="One row per check, table and run: how many rows were judged and how many failed.",
+    owner="data-quality",
+    key=("run_id", "table_name", "check_name"),
+    columns=(
+        Column("run_id", "STRING", "The run that judged.", False),
+        Column("table_name", "STRING", "The table judged.", False),
+        Column("check_name", "STRING", "The check's name in the contract.", False),
+        Column("severity", "STRING", "fatal, error or warn.", False),
+        Column("row_count", "BIGINT", "Rows judged.", False),
+        Column("failed_count", "BIGINT", "Rows that failed.", False),
+        Column("passed_ratio", "DOUBLE", "Passed rows over rows judged, 0-1.", False),
+        Column("checked_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    retention_days=730,
+)
+
+ALERT_EVENT = Table(
+    name="ops.alert_event",
+    comment="One row per thing a detector saw: written by runtime.alerts.emit and nothing else.",
+    owner=_OWNER,
+    key=("event_id",),
+    columns=(
+        Column("event_id", "STRING", "SHA-256 of source, kind, labels and window.", False),
+        Column("fingerprint", "STRING", "SHA-256 of source, kind and labels: the alert.", False),
+        Column("source", "STRING", "The task that saw it.", False),
+        Column("kind", "STRING", "e.g. accuracy_drop, prediction_drift.", False),
+        Column("severity", "STRING", "critical, warning or info.", False),
+        Column("labels", "STRING", "JSON object without patient data.", False),
+        Column("value", "DOUBLE", "What was measured."),
+        Column("threshold", "DOUBLE", "The limit it crossed."),
+        Column("message", "STRING", "One sentence.", False),
+        Column("window_at", "TIMESTAMP", "The window or moment it is about.", False),
+        Column("seen_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    retention_days=730,
+)
+
+ALERT = Table(
+    name="ops.alert",
+    comment="One row per alert (fingerprint): its state and when it was first and last seen.",
+    owner=_OWNER,
+    key=("fingerprint",),
+    columns=(
+        Column("fingerprint", "STRING", "SHA-256 of source, kind and labels.", False),
+        Column("source", "STRING", "The task that saw it.", False),
+        Column("kind", "STRING", "e.g. accuracy_drop, prediction_drift.", False),
+        Column("severity", "STRING", "critical, warning or info.", False),
+        Column("labels", "STRING", "JSON object without patient data.", False),
+        Column("state", "STRING", "firing, acknowledged or resolved.", False),
+        Column("message", "STRING", "The latest event's sentence.", False),
+        Column("value", "DOUBLE", "The latest event's value."),
+        Column("threshold", "DOUBLE", "The limit it crossed."),
+        Column("first_seen_at", "TIMESTAMP", "Window of its first event.", False),
+        Column("last_seen_at", "TIMESTAMP", "Window of its latest event.", False),
+    ),
+    checks=(is_one_of("state", "firing", "acknowledged", "resolved"),),
+)
+
+VOCABULARY_LOAD = Table(
+    name="ops.vocabulary_load",
+    comment="One row per vocabulary file loaded: its hash and how many rows it brought.",
+    owner="data-engineering",
+    key=("table_name",),
+    columns=(
+        Column("table_name", "STRING", "omop.concept, omop.concept_relationship, ...", False),
+        Column("file_hash", "STRING", "SHA-256 of the file.", False),
+        Column("row_count", "BIGINT", "Rows loaded.", False),
+        Column("loaded_at", "TIMESTAMP", "as_of of the load.", False),
+    ),
+)

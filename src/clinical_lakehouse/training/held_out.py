@@ -1,0 +1,108 @@
+"""The rows a model version was trained on and those held out from it, with both models' scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from clinical_lakehouse.methods.outcomes import with_outcome
+
+# What a study nurse knows without a model.
+BASELINE_FEATURES = ("age_years", "visit_adherence_ratio")
+GROUPS = ("sex", "age_band", "race")
+_BANDS = ((50, "<50"), (65, "50-64"), (75, "65-74"))
+_OLDEST = "75+"
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out rows as arrays: outcome, the model's and the baseline's risk, person, groups; and
+    the threshold at which a person counts as selected."""
+
+    outcomes: np.ndarray
+    scores: np.ndarray
+    baseline: np.ndarray
+    people: np.ndarray
+    groups: Mapping[str, np.ndarray]
+    threshold: float
+
+
+def newest_version(versions: DataFrame, model_name: str) -> dict[str, Any] | None:
+    """The gold.model_version row of the latest version; None before the first training."""
+    mine = versions.filter(F.col("model_name") == model_name)
+    found = mine.orderBy(F.desc("model_version")).limit(1).collect()
+    return found[0].asDict() if found else None
+
+
+def version_rows(
+    features: DataFrame, subjects: DataFrame, version: Mapping[str, Any], margin_days: int
+) -> DataFrame:
+    """Feature rows of the version's training and test dates whose outcome was known when it was
+    trained, with is_event and is_test."""
+    dated = features.filter(
+        F.col("index_date").between(
+            F.lit(version["train_from_date"]), F.lit(version["test_to_date"])
+        )
+    )
+    until = version["training_until"].date()
+    known = with_outcome(dated, subjects, version["horizon_days"], until, margin_days)
+    in_test = F.col("index_date") >= F.lit(version["test_from_date"])
+    in_train = F.col("index_date") <= F.lit(version["train_to_date"])
+    kept = known.filter("is_complete").filter(in_test | in_train).withColumn("is_test", in_test)
+    return kept.select(*features.columns, "is_event", "is_test")
+
+
+def held_out(
+    rows: pd.DataFrame, model: Any, names: Sequence[str], threshold: float | None = None
+) -> HeldOut:
+    """Score the held-out rows by the model and by a baseline fitted on the training rows.
+
+    The threshold is the prevalence among training rows unless one is given.
+    """
+    train = rows[~rows["is_test"]]
+    test = rows[rows["is_test"]].sort_values(["index_date", "research_subject_key"])
+    prevalence = float(train["is_event"].mean()) if len(train) else 0.5
+    groups = {"sex": test["sex"], "age_band": _age_band(test["age_years"]), "race": test["race"]}
+    return HeldOut(
+        outcomes=test["is_event"].to_numpy(dtype=bool),
+        scores=_risk(model, test, names),
+        baseline=_baseline(train, test, prevalence),
+        people=test["subject_key"].to_numpy(),
+        groups={
+            name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()
+        },
+        threshold=prevalence if threshold is None else threshold,
+    )
+
+
+def _risk(model: Any, rows: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    if rows.empty:
+        return np.zeros(0)
+    return np.asarray(model.predict_proba(rows[list(names)])[:, 1], dtype=float)
+
+
+def _baseline(train: pd.DataFrame, test: pd.DataFrame, prevalence: float) -> np.ndarray:
+    """Logistic regression on age and visit adherence; the prevalence where it cannot be fitted."""
+    if train["is_event"].nunique() < 2:
+        return np.full(len(test), prevalence)
+    names = list(BASELINE_FEATURES)
+    steps = SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    fitted = make_pipeline(*steps, LogisticRegression()).fit(
+        train[names].astype(float), train["is_event"].astype(bool)
+    )
+    return _risk(fitted, test.astype(dict.fromkeys(names, float)), names)
+
+
+def _age_band(ages: pd.Series) -> pd.Series:
+    conditions = [ages.isna(), *(ages < limit for limit, _ in _BANDS)]
+    bands = np.select(conditions, [_UNKNOWN, *(name for _, name in _BANDS)], _OLDEST)
+    return pd.Series(bands, index=ages.index)

@@ -1,0 +1,142 @@
+"""Job model_training: the risk of leaving the trial, searched, fitted, tracked and registered."""
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+import sklearn
+from pyspark.sql import functions as F
+from sklearn.metrics import roc_auc_score
+
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.runtime import tracking
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_models import MODEL_VERSION
+from clinical_lakehouse.tables.silver import SUBJECT
+from clinical_lakehouse.training.matrix import INPUTS, Matrix, as_matrix, only_known
+from clinical_lakehouse.training.search import Choice, search
+from clinical_lakehouse.training.split import cross_fit
+
+_SEED = "7"
+
+
+@task(
+    reads=[SUBJECT_FEATURE, SUBJECT],
+    writes=[MODEL_VERSION],
+    params={"training_until": "", "seed": _SEED},
+)
+def train(run: Run) -> Metrics:
+    """Train on outcomes known at `training_until` (a date, default as_of) and register a version.
+
+    The last 30% of index dates are held out. The same data, settings and seed give the same model:
+    it is registered once. Too few rows or events are a ModelError.
+    """
+    until, table_version = _training_until(run), run.lake.version(SUBJECT_FEATURE)
+    matrix = _matrix(run, until, table_version)
+    digest = matrix.digest(_deciding(run, until))
+    name = run.settings.model.name
+    known = tracking.find_registered(run, name, digest)
+    if known is not None and _is_recorded(run, known):
+        return {"outcome": "already trained", "model_version": known.version}
+    choice = search(matrix.train, INPUTS, run.settings.model.max_evaluations, _seed(run))
+    trained = _trained(matrix, choice)
+    made = tracking.register(run, name, digest, trained)
+    row = {**_row(run, matrix, choice, made), "feature_table_version": table_version}
+    row["training_until"] = datetime(until.year, until.month, until.day, tzinfo=UTC)
+    run.lake.merge(MODEL_VERSION, run.lake.frame(MODEL_VERSION, [row]))
+    return {"outcome": "trained", "model_version": made.version, **trained.metrics}
+
+
+def _training_until(run: Run) -> date:
+    """The last moment known to the training, never after as_of."""
+    given = run.params.get("training_until")
+    try:
+        until = datetime.fromisoformat(given).date() if given else run.as_of.date()
+    except ValueError:
+        raise UsageError("training_until must be an ISO date, e.g. 2024-06-30") from None
+    if until > run.as_of.date():
+        raise UsageError("training_until lies after as_of; choose an earlier date")
+    return until
+
+
+def _seed(run: Run) -> int:
+    given = run.param("seed", _SEED)
+    if not given.isdigit():
+        raise UsageError("seed must be a whole number, e.g. 7")
+    return int(given)
+
+
+def _matrix(run: Run, until: date, table_version: int) -> Matrix:
+    version = table_version if table_version >= 0 else None
+    features = run.lake.read(SUBJECT_FEATURE, version=version)
+    settings, subjects = run.settings, run.lake.read(SUBJECT)
+    margin_days = settings.privacy.date_shift_days
+    labelled = with_outcome(features, subjects, settings.model.horizon_days, until, margin_days)
+    return as_matrix(only_known(labelled).toPandas())
+
+
+def _deciding(run: Run, until: date) -> dict[str, Any]:
+    """What decides the model beside the rows."""
+    model = run.settings.model
+    return {
+        "horizon_days": model.horizon_days,
+        "max_evaluations": model.max_evaluations,
+        "inputs": INPUTS,
+        "seed": _seed(run),
+        "sklearn": sklearn.__version__,
+        "training_until": until.isoformat(),
+    }
+
+
+def _is_recorded(run: Run, known: tracking.Registered) -> bool:
+    """False after a training that was killed between the registry and the table."""
+    same = F.col("tracking_run_id") == known.tracking_run_id
+    return not run.lake.read(MODEL_VERSION).filter(same).isEmpty()
+
+
+def _trained(matrix: Matrix, choice: Choice) -> tracking.Trained:
+    """The chosen model fitted on the training rows, with what is kept about it.
+
+    A subject on study on both sides of the split has rows in both, so figures on the held-out rows
+    flatter a model fitted on few subjects; `auroc_other_subjects` is of the same rows, each scored
+    by a model that saw no row of its subject.
+    """
+    estimator, test = choice.fit(matrix.train), matrix.test
+    metrics = {"search_log_loss": choice.chosen.loss}
+    if test["is_event"].nunique() == 2:
+        risk = estimator.predict_proba(test[list(choice.features)])[:, 1]
+        metrics["auroc"] = float(roc_auc_score(test["is_event"], risk))
+        both = pd.concat([matrix.train, test])
+        others = cross_fit(both, test["index_date"].min(), choice.fit)
+        metrics["auroc_other_subjects"] = float(roc_auc_score(others["is_event"], others["score"]))
+    chosen = {"algorithm": choice.chosen.family, "seed": str(choice.seed)}
+    chosen |= {name: repr(value) for name, value in choice.chosen.params.items()}
+    trials = [{**vars(trial), "params": dict(trial.params)} for trial in choice.trials]
+    documents = {"trials.json": trials, "features.json": list(choice.features)}
+    example = matrix.train[list(choice.features)]
+    return tracking.Trained(estimator, example, chosen, metrics, documents)
+
+
+def _row(run: Run, matrix: Matrix, choice: Choice, made: tracking.Registered) -> dict[str, Any]:
+    train, test = matrix.train["index_date"], matrix.test["index_date"]
+    return {
+        "model_name": run.settings.model.name,
+        "model_version": made.version,
+        "tracking_run_id": made.tracking_run_id,
+        "algorithm": choice.chosen.family,
+        "parameters": json.dumps(dict(choice.chosen.params), sort_keys=True),
+        "feature_version": matrix.feature_version,
+        "feature_names": json.dumps(list(choice.features)),
+        "train_from_date": train.min(),
+        "train_to_date": train.max(),
+        "test_from_date": test.min(),
+        "test_to_date": test.max(),
+        "train_row_count": len(train),
+        "test_row_count": len(test),
+        "horizon_days": run.settings.model.horizon_days,
+        "trained_at": run.as_of,
+    }

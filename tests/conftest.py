@@ -1,0 +1,69 @@
+"""One Spark session for the suite, a fresh lake for each test, public data where it is."""
+
+import os
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.runtime.session import open_session
+from clinical_lakehouse.runtime.settings import load_settings
+
+PUBLIC_DATA = Path(
+    os.environ.get("CLINICAL_PUBLIC_DATA", Path(__file__).parents[2] / "shared/data")
+)
+
+SOAK_SHARES = 5
+
+
+def pytest_addoption(parser):
+    """--soak: run none, a share that changes with the day, or all of the slow tests."""
+    parser.addoption("--soak", choices=("none", "share", "all"), default="none")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip the slow tests that are not of today's share."""
+    wanted, today = config.getoption("--soak"), datetime.now(UTC).toordinal() % SOAK_SHARES
+    for item in items:
+        share = zlib.crc32(item.nodeid.encode()) % SOAK_SHARES
+        due = wanted == "all" or (wanted == "share" and share == today)
+        if item.get_closest_marker("soak") and not due:
+            item.add_marker(pytest.mark.skip(reason="slow: runs with --soak=all or on its day"))
+
+
+@pytest.fixture(scope="session")
+def spark():
+    """The suite's one Spark session, two cores."""
+    session = open_session("local[2]")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def lake(spark, tmp_path) -> Lakehouse:
+    """An empty lake in a folder of the test's own."""
+    return Lakehouse(spark, tmp_path / "lake")
+
+
+@pytest.fixture
+def run(lake) -> Run:
+    """A run on the empty lake, at noon of 30 June 2024."""
+    return Run(
+        lake, load_settings("dev", environ={}), datetime(2024, 6, 30, 12, tzinfo=UTC), "test"
+    )
+
+
+@pytest.fixture
+def public_data():
+    """Path of a public data set, or the test is skipped with the reason."""
+
+    def find(name: str) -> Path:
+        folder = PUBLIC_DATA / name
+        if not folder.exists():
+            pytest.skip(f"public data {name} is not beside the checkout (CLINICAL_PUBLIC_DATA)")
+        return folder
+
+    return find

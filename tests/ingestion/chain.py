@@ -1,0 +1,65 @@
+"""Runs the tasks of patient_ingestion as the job does, and looks at what they left."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pyspark.sql import SparkSession
+
+from clinical_lakehouse.ingestion import patient_ingestion as job
+from clinical_lakehouse.methods.content_hash import content_hash
+from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.tables.catalog import all_tables
+from clinical_lakehouse.tables.contract import Table
+
+AS_OF = datetime(2024, 6, 30, 12, tzinfo=UTC)
+SECRET = bytes(range(32))
+SILVER = [t for t in job.publish.writes if t.schema_name == "silver"]
+TASKS = (job.land, job.validate, job.check_consent, job.deidentify, job.publish)
+
+
+def new_lake(spark: SparkSession, root: Path) -> Lakehouse:
+    """An empty lake with a known secret, so that two lakes have the same keys."""
+    key = root / "vault" / "vault.key"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(SECRET)
+    key.chmod(0o600)
+    return Lakehouse(spark, root)
+
+
+def ingest(lake: Lakehouse, landing: Path, day: int = 0, **privacy: Any) -> dict[str, Metrics]:
+    """The whole job, `day` days later; each task's metrics by its name."""
+    settings = load_settings("dev", environ={})
+    changed = settings.privacy.model_copy(update=privacy)
+    run = Run(
+        lake,
+        settings.model_copy(update={"privacy": changed}),
+        AS_OF + timedelta(days=day),
+        f"run-{day}",
+        {"landing": str(landing)},
+    )
+    return {task.key: task.execute(run) for task in TASKS}
+
+
+def hashes(lake: Lakehouse, tables: list[Table]) -> dict[str, str]:
+    """Each table's content as one number."""
+    return {
+        table.name: lake.read(table).agg(content_hash(sorted(table.column_names))).collect()[0][0]
+        for table in tables
+    }
+
+
+def all_hashes(lake: Lakehouse) -> dict[str, str]:
+    """The content of every table there is."""
+    return hashes(lake, [table for table in all_tables().values() if lake.exists(table)])
+
+
+def write_lines(path: Path, *resources: Mapping[str, Any] | bytes) -> None:
+    """An NDJSON file of resources, or of raw lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = (r if isinstance(r, bytes) else orjson.dumps(r) for r in resources)
+    path.write_bytes(b"".join(line + b"\n" for line in raw))

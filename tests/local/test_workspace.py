@@ -1,0 +1,137 @@
+"""Jobs on a real lake: one session, real tasks, the ledger in its tables."""
+
+import json
+import threading
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from clinical_lakehouse.errors import LakeError
+from clinical_lakehouse.local import workspace
+from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.runtime.clock import wall_clock
+from clinical_lakehouse.runtime.entry import run_from_arguments
+from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables import ops
+from tests.local.stand_ins import job, make_bundle, wheel
+
+
+@task(writes=[ops.BOOKMARK], params={"size": "1"})
+def remember(run):
+    """Write as many bookmarks as asked for."""
+    size = int(run.param("size"))
+    rows = [{"reader": str(n), "table_name": "t", "table_version": n} for n in range(size)]
+    run.lake.append_rows(ops.BOOKMARK, rows)
+    return {"row_count": size}
+
+
+@task(writes=[ops.BOOKMARK])
+def linger(run):
+    """Work in Spark for longer than anybody waits, then write."""
+    one = [{"reader": "x", "table_name": "t", "table_version": 1}]
+    numbers = "explode(sequence(1, 100000))"
+    rows = run.lake.frame(ops.BOOKMARK, one).selectExpr(f"{numbers} AS a")
+    pairs = rows.crossJoin(rows.withColumnRenamed("a", "b"))
+    return {"sum": pairs.selectExpr("sum(sqrt(a * b + a))").collect()[0][0]}
+
+
+@task()
+def doze(run):
+    """Take a while without Spark."""
+    threading.Event().wait(6)
+    return {}
+
+
+@task(writes=[ops.BOOKMARK])
+def late(run):
+    """Notice too late that time is up, and try to write."""
+    began = wall_clock()
+    while (wall_clock() - began).total_seconds() < 1.5:
+        pass
+    run.lake.append_rows(ops.BOOKMARK, [{"reader": "x", "table_name": "t", "table_version": 1}])
+    return {}
+
+
+@task(writes=[ops.BOOKMARK])
+def refuse(run):
+    """Fail with a reason."""
+    raise LakeError("the reason")
+
+
+TASKS = {t.key: t for t in (remember, linger, doze, late, refuse)}
+
+
+def open_here(lake, bundle, monkeypatch):
+    monkeypatch.setattr(workspace, "tasks", lambda: TASKS)
+    return workspace.Workspace(bundle, lake, load_settings("dev", environ={}), lambda event: None)
+
+
+def test_a_job_runs_on_the_lake_and_is_in_the_ledger(lake, tmp_path, monkeypatch):
+    main = job(wheel("remember", arguments=("--size=3",)))
+    here = open_here(lake, make_bundle(tmp_path, main=main), monkeypatch)
+    result = here.run(Request("main", {"as_of": "2024-06-30"}))
+    assert workspace.exit_code(result) == 0
+    assert lake.read(ops.BOOKMARK).count() == 3
+    row = lake.read(ops.TASK_RUN).filter("state = 'success'").collect()[0]
+    assert json.loads(row.metrics) == {"row_count": 3}
+    assert json.loads(row.versions) == {"ops.bookmark": lake.version(ops.BOOKMARK)}
+    assert row.as_of == datetime(2024, 6, 30)
+    assert row.settings_hash == here.settings.digest()
+    assert lake.read(ops.JOB_RUN).filter("state = 'success'").count() == 1
+
+
+@pytest.mark.parametrize("beside", [(), ("doze",)], ids=["alone", "beside another task"])
+def test_spark_work_over_its_time_is_cancelled(lake, tmp_path, monkeypatch, beside):
+    monkeypatch.setattr("clinical_lakehouse.local.runner._PATIENCE_SECONDS", 20.0)
+    main = job(wheel("linger", timeout_seconds=2), *(wheel(other) for other in beside))
+    here = open_here(lake, make_bundle(tmp_path, main=main), monkeypatch)
+    result = here.run(Request("main"))
+    assert result.tasks["linger"].state.value == "timed_out"
+    assert all(result.tasks[other].state.is_well for other in beside)
+    assert not [t for t in threading.enumerate() if t.name.startswith(result.run_id)]
+    status = lake.read(ops.TASK_RUN).filter("state = 'timed_out'").collect()[0]
+    assert status.message == "took longer than 2 s"
+
+
+def test_a_task_given_up_cannot_write_any_more(lake, tmp_path, monkeypatch):
+    main = job(wheel("late", timeout_seconds=1))
+    here = open_here(lake, make_bundle(tmp_path, main=main), monkeypatch)
+    result = here.run(Request("main"))
+    assert result.tasks["late"].state.value == "timed_out"
+    assert lake.read(ops.BOOKMARK).count() == 0
+
+
+def test_the_ledger_is_written_even_if_the_runner_breaks(lake, tmp_path, monkeypatch):
+    def explode(event):
+        raise RuntimeError("the view broke")
+
+    here = open_here(lake, make_bundle(tmp_path, main=job(wheel("remember"))), monkeypatch)
+    monkeypatch.setattr(workspace, "Preparing", lambda what: None)
+    with pytest.raises(RuntimeError):
+        replace(here, listen=lambda event: event and explode(event)).run(Request("main"))
+    assert {r.state for r in lake.read(ops.JOB_RUN).collect()} == {"running", "killed"}
+
+
+def test_a_task_started_alone_records_itself(lake, spark):
+    place = [f"--root={lake.root}", "--run-id=alone", "--attempt=2", "--as-of=2024-06-30"]
+    run_from_arguments(remember, [*place, "--size=2"])
+    rows = {r.state: r for r in lake.read(ops.TASK_RUN).collect()}
+    assert set(rows) == {"running", "success"}
+    ended = rows["success"]
+    assert (ended.run_id, ended.job, ended.task, ended.attempt) == (
+        "alone",
+        "test_workspace",
+        "remember",
+        2,
+    )
+    assert json.loads(ended.metrics) == {"row_count": 2}
+    assert ended.duration_seconds > 0
+
+
+def test_a_task_failing_alone_records_why_and_still_fails(lake, spark):
+    with pytest.raises(LakeError):
+        run_from_arguments(refuse, [f"--root={lake.root}", "--run-id=alone"])
+    rows = {r.state: r.message for r in lake.read(ops.TASK_RUN).collect()}
+    assert rows == {"running": None, "failed": "the reason"}

@@ -1,0 +1,102 @@
+"""The lake holds contracts: schema, scope, keys, versions."""
+
+import json
+
+import pytest
+
+from clinical_lakehouse.errors import ContractError, LakeError
+from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.tables import ops, silver
+from clinical_lakehouse.tables.contract import Column, Phi, Table, key
+from tests.builders import rows
+
+PERSON = Table(
+    "silver.test_person",
+    "One row per test person.",
+    "test",
+    ("person_key",),
+    (key("person_key", "Key"), Column("name", "STRING", "Name", phi=Phi.DIRECT)),
+    change_feed=True,
+)
+
+
+def _people(lake: Lakehouse, *people: tuple[int, str]):
+    return lake.frame(PERSON, [{"person_key": k, "name": n} for k, n in people])
+
+
+def _content(lake: Lakehouse) -> dict[int, str]:
+    return {row.person_key: row.name for row in lake.read(PERSON).collect()}
+
+
+def test_table_not_made_yet_reads_as_empty(lake):
+    assert lake.read(silver.PATIENT).count() == 0
+    assert lake.version(silver.PATIENT) == -1
+
+
+def test_merge_updates_inserts_and_removes_by_key(lake):
+    lake.merge(PERSON, _people(lake, (1, "a"), (2, "b"), (3, "c")))
+    changes = _people(lake, (2, "B"), (3, "gone"), (4, "d")).selectExpr("*", "name = 'gone' AS out")
+    done = lake.merge(PERSON, changes, deleted="out")
+    assert _content(lake) == {1: "a", 2: "B", 4: "d"}
+    assert (done.inserted, done.updated, done.deleted) == (1, 1, 1)
+
+
+def test_merging_the_same_rows_again_changes_no_row(lake):
+    lake.merge(PERSON, _people(lake, (1, "a")))
+    again = lake.merge(PERSON, _people(lake, (1, "a")))
+    assert (again.inserted, again.updated, again.deleted) == (0, 0, 0)
+
+
+def test_first_merge_does_not_insert_rows_marked_deleted(lake):
+    marked = _people(lake, (1, "a"), (2, "gone")).selectExpr("*", "name = 'gone' AS out")
+    lake.merge(PERSON, marked, deleted="out")
+    assert _content(lake) == {1: "a"}
+
+
+def test_commit_knows_how_many_rows_it_wrote(lake):
+    assert lake.append(PERSON, _people(lake, (1, "a"), (2, "b"))).inserted == 2
+    assert lake.replace(PERSON, _people(lake, (3, "c"))).inserted == 1
+    assert lake.replace(PERSON, _people(lake)).inserted == 0
+
+
+def test_replace_where_leaves_other_rows(lake):
+    lake.replace(PERSON, _people(lake, (1, "a"), (2, "b")))
+    lake.replace(PERSON, _people(lake, (2, "B")), where="person_key = 2")
+    assert _content(lake) == {1: "a", 2: "B"}
+
+
+def test_read_since_a_version_gives_what_changed(lake):
+    lake.append(PERSON, _people(lake, (1, "a")))
+    before = lake.version(PERSON)
+    lake.merge(PERSON, _people(lake, (1, "A"), (2, "b")))
+    assert {r.name for r in lake.read(PERSON, since=before).collect()} == {"A", "b"}
+    assert lake.read(PERSON, since=lake.version(PERSON)).count() == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "wrong"),
+    [("person_key", "missing"), ("*, 1 AS more", "unknown"), ("name, '1' AS person_key", "type")],
+)
+def test_rows_that_do_not_fit_the_contract_are_refused(lake, expression, wrong):
+    with pytest.raises(ContractError, match=wrong):
+        lake.append(PERSON, _people(lake, (1, "a")).selectExpr(*expression.split(", ")))
+
+
+def test_undeclared_tables_can_neither_be_read_nor_written(lake):
+    narrow = lake.scoped(reads=[ops.BOOKMARK], writes=[])
+    with pytest.raises(ContractError, match=r"reads silver\.patient"):
+        narrow.read(silver.PATIENT)
+    with pytest.raises(ContractError, match=r"writes ops\.bookmark"):
+        narrow.append(ops.BOOKMARK, rows(lake, ops.BOOKMARK, {}))
+
+
+def test_identifier_columns_leave_no_statistics_in_the_log(lake):
+    lake.append(PERSON, _people(lake, (1, "Canary-Surname")))
+    log = lake.path(PERSON) / "_delta_log"
+    assert not any(b"Canary-Surname" in f.read_bytes() for f in log.rglob("*") if f.is_file())
+
+
+def test_lake_of_a_newer_version_is_refused(spark, tmp_path):
+    (tmp_path / "lake.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(LakeError, match="install a newer"):
+        Lakehouse(spark, tmp_path)

@@ -1,0 +1,64 @@
+"""The vault's secret: made once, private, and refused when missing, open or damaged."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from clinical_lakehouse.errors import SettingsError
+from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.runtime.secrets import vault_secret
+from clinical_lakehouse.runtime.settings import load_settings
+
+
+@dataclass(frozen=True)
+class Folder:
+    root: object
+
+
+def _run(root, reference="file:vault.key"):
+    settings = load_settings("dev", environ={})
+    privacy = settings.privacy.model_copy(update={"vault_secret": reference})
+    return Run(Folder(root), settings.model_copy(update={"privacy": privacy}), None, "test")
+
+
+def test_key_file_is_made_once_with_mode_0600(tmp_path):
+    first = vault_secret(_run(tmp_path), may_make=True)
+    assert len(first) == 32
+    assert vault_secret(_run(tmp_path), may_make=True) == first
+    path = tmp_path / "vault" / "vault.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["vault.key"]
+
+
+def test_missing_key_file_is_not_replaced_by_a_new_one(tmp_path):
+    with pytest.raises(SettingsError, match="missing; restore"):
+        vault_secret(_run(tmp_path))
+
+
+def test_key_file_open_to_others_is_refused(tmp_path):
+    vault_secret(_run(tmp_path), may_make=True)
+    (tmp_path / "vault" / "vault.key").chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        vault_secret(_run(tmp_path))
+
+
+def test_damaged_key_file_is_refused(tmp_path):
+    vault_secret(_run(tmp_path), may_make=True)
+    (tmp_path / "vault" / "vault.key").write_bytes(b"short")
+    with pytest.raises(SettingsError, match="damaged"):
+        vault_secret(_run(tmp_path))
+
+
+def test_secret_comes_from_the_environment_as_hex(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAULT_KEY", "ab" * 32)
+    assert vault_secret(_run(tmp_path, "env:VAULT_KEY")) == b"\xab" * 32
+    monkeypatch.setenv("VAULT_KEY", "not hex")
+    with pytest.raises(SettingsError, match="64 hex digits"):
+        vault_secret(_run(tmp_path, "env:VAULT_KEY"))
+
+
+@pytest.mark.parametrize("reference", ["file:", "file:../key", "plain-text-secret"])
+def test_reference_of_another_form_is_refused_without_showing_it(tmp_path, reference):
+    with pytest.raises(SettingsError) as caught:
+        vault_secret(_run(tmp_path, reference))
+    assert "plain-text" not in str(caught.value)

@@ -1,0 +1,83 @@
+"""Evaluation judges the held-out rows of the newest version and stores the gate's verdict."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from pyspark.sql import functions as F
+from sklearn import metrics
+
+from clinical_lakehouse.runtime import tracking
+from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION, MODEL_GATE
+from clinical_lakehouse.tables.silver import SUBJECT
+from clinical_lakehouse.training.model_evaluation import decide, evaluate
+
+
+def _content(run, table):
+    return sorted(tuple(row) for row in run.lake.read(table).collect())
+
+
+def _held_out(run):
+    """Independently in pandas: of 12, 19 and 26 February the last is not known at training, for its
+    90 days end after 20 June less the 30 days that dates may be shifted."""
+    features = run.lake.read(SUBJECT_FEATURE).toPandas()
+    held = features[features.index_date.isin([date(2024, 2, 12), date(2024, 2, 19)])]
+    ends = run.lake.read(SUBJECT).select("research_subject_key", F.to_date("ended_at").alias("end"))
+    held = held.merge(ends.toPandas(), "left", "research_subject_key")
+    inside = [
+        end is not None and day < end <= day + timedelta(days=90)
+        for day, end in zip(held.index_date, held.end, strict=True)
+    ]
+    return held.assign(is_event=inside)
+
+
+def test_evaluation_judges_held_out_rows_with_outcomes_known_at_training(world):
+    told = evaluate.execute(world)
+    found = {
+        (r.metric, r.group_name, r.group_value): r
+        for r in world.lake.read(MODEL_EVALUATION).collect()
+    }
+    held = _held_out(world)
+    model = tracking.load_model(world, "dropout_risk", 1)
+    scores = model.predict_proba(held[["age_years"]])[:, 1]
+    auroc = found["auroc", "all", "all"]
+    assert told["row_count"] == auroc.row_count == len(held) > 150
+    assert auroc.event_count == held.is_event.sum()
+    assert auroc.value == pytest.approx(metrics.roc_auc_score(held.is_event, scores))
+    assert found["brier", "all", "all"].value == pytest.approx(
+        metrics.brier_score_loss(held.is_event, scores)
+    )
+    small = found["true_positive_rate", "race", "Asian"]
+    assert small.person_count < 11 and small.value is None
+
+
+def test_evaluating_twice_leaves_the_same_tables(world):
+    evaluate.execute(world)
+    first = [_content(world, table) for table in (MODEL_EVALUATION, MODEL_CURVE)]
+    evaluate.execute(world)
+    assert [_content(world, table) for table in (MODEL_EVALUATION, MODEL_CURVE)] == first
+
+
+def test_gate_verdict_is_stored_and_a_failed_gate_does_not_fail_the_task(world):
+    assert decide.execute(world)["outcome"] == "not evaluated"
+    evaluate.execute(world)
+    told = decide.execute(world)
+    (verdict,) = world.lake.read(MODEL_GATE).collect()
+    assert told["outcome"] == ("gate passed" if verdict.is_passed else "gate failed")
+    assert verdict.reason.count("AUROC") == 1
+
+
+def test_a_figure_below_its_limit_fails_the_gate_without_failing_the_task(world):
+    strict = world.settings.model.model_copy(update={"gate_auroc_min": 0.999})
+    settings = world.settings.model_copy(update={"model": strict})
+    evaluate.execute(world)
+    assert decide.execute(replace(world, settings=settings))["outcome"] == "gate failed"
+    (verdict,) = world.lake.read(MODEL_GATE).collect()
+    assert not verdict.is_passed
+    assert "wanted at least 0.999" in verdict.reason
+
+
+def test_without_a_model_the_outcome_is_named(run):
+    assert evaluate.execute(run)["outcome"] == "no model"
+    assert decide.execute(run)["outcome"] == "no model"
