@@ -120,10 +120,12 @@ def test_bulk_export_with_missing_types_runs_and_says_so(spark, public_data, tmp
     workspace = _ingested(folder, tmp_path / "lake")
     assert _one(workspace, "SELECT count(*) FROM omop.person") == _gz_lines(folder, "Patient")
     said = workspace.lake.query(
-        "SELECT metrics FROM ops.task_run WHERE entry_point = 'patient-ingestion-land' "
+        "SELECT metrics FROM ops.task_run WHERE entry_point = 'patient-ingestion-validate' "
         "AND state = 'success'"
     ).collect()
-    assert "Observation" in json.dumps(json.loads(said[0].metrics))
+    missing = json.loads(said[0].metrics)["types_missing"].split(", ")
+    assert {"Observation", "DiagnosticReport"} <= set(missing)
+    assert "Patient" not in missing
 
 
 def _gz_lines(folder: Path, kind: str) -> int:
