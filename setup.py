@@ -80,6 +80,7 @@ setup(
             "psutil>=5.9,<8",
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.6,<1",
             "setuptools>=68",
             "types-PyYAML",
