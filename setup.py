@@ -54,6 +54,7 @@ setup(
     install_requires=[
         "altair==6.3.0",
         "click>=8.1,<9",
+        "cryptography>=43",
         "fhir.resources==8.3.0",
         "great-expectations==1.24.1",
         "hyperopt==0.3.0",
