@@ -28,7 +28,7 @@ from clinical_lakehouse.simulation.identity import KINDS
 Finder = Callable[[str, Known], Iterable[Span]]
 Trial = tuple[list[tuple[str, str, list[tuple[str, str]]]], dict, dict, list[str]]
 _STEP = re.compile(r"([A-Za-z]+)(?:\[(\d+)])?")
-_WORD = re.compile(r"[^\W_]{4,}")
+_WORD = re.compile(r"[^\W_]{5,}")
 _A_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|(?<!\d)9\d(?=-year-old)|(?<!\d)1[0-2]\d(?=-year-old)")
 
 

@@ -166,6 +166,8 @@ WRONG = [
     ({"fhirPathRules": [{"path": "Patient.trace()", "method": "redact"}]}, "trace"),
     ({"fhirPathRules": [{"path": "Patient.where(", "method": "redact"}]}, "Patient|where"),
     ({"fhirPathRules": [{"path": "Patient.ofType(FHIR.id)", "method": "redact"}]}, "ofType"),
+    ({"fhirPathRules": [{"path": "a", "method": "perturb", "span": "wide"}]}, "span"),
+    ({"fhirPathRules": [{"path": "a", "method": "generalize", "cases": ["1"]}]}, "cases"),
     ({"parameters": {"salt": "x"}}, "salt"),
     ({"parameters": {"encryptKey": "short"}}, "encryptKey"),
     ({"parameters": {"dateShiftScope": "year"}}, "dateShiftScope"),

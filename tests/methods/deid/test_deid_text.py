@@ -122,6 +122,17 @@ def test_batches_keep_rows_and_columns_and_report_counts():
     assert [dict(row) for row in made["masked"].to_pylist()] == [{"geography": 1, "age": 1}, {}, {}]
 
 
+def test_spark_scrubs_in_arrow_batches(spark):
+    rows = [(1, "Call Hebden, SSN 078-05-1120", {"geography": ["Hebden"]}), (2, None, None)]
+    notes = spark.createDataFrame(rows, "key INT, note STRING, known MAP<STRING, ARRAY<STRING>>")
+    made = notes.mapInArrow(
+        scrubbing("note", "known"), "key INT, note STRING, masked MAP<STRING, INT>"
+    )
+    first, second = sorted(made.collect())
+    assert first.note == "Call [GEOGRAPHY], SSN [SSN]"
+    assert first.masked == {"geography": 1, "ssn": 1} and second.note is None
+
+
 def test_presidio_finds_a_name_that_no_pattern_knows():
     if not presidio.is_installed():
         pytest.skip("the extra [nlp] is not installed")

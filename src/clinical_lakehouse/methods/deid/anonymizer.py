@@ -5,11 +5,12 @@ from datetime import date
 from random import Random, SystemRandom
 from typing import Any
 
-from clinical_lakehouse.errors import LakehouseError, SourceError
+from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.methods.deid.anonymizer_config import Configuration, Rule
 from clinical_lakehouse.methods.deid.anonymizer_methods import METHODS, Step
 from clinical_lakehouse.methods.deid.fhir_tree import Node, append, json_of, prune, tree_of
 from clinical_lakehouse.methods.deid.fhirpath import values_of
+from clinical_lakehouse.methods.deid.fhirpath_functions import MISFITS
 
 _GENERAL = frozenset(("", "Resource", "DomainResource"))
 _OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
@@ -84,8 +85,8 @@ def _matches(rule: Rule, node: Node) -> list[Node]:
         return [node]
     try:
         found = values_of(rule.find, node)
-    except LakehouseError as error:
-        raise SourceError(f"rule {rule.path!r} does not fit a {node.type}: {error}") from None
+    except MISFITS:
+        raise SourceError(f"rule {rule.path!r} does not fit a {node.type}; correct it") from None
     return [item for item in found if isinstance(item, Node)]
 
 

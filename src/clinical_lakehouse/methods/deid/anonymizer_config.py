@@ -29,6 +29,7 @@ METHODS: dict[str, frozenset[str]] = {
 }
 _NEEDED = {"substitute": "replaceWith", "perturb": "span", "generalize": "cases"}
 _RESOURCE_TYPE = re.compile(r"([A-Z][A-Za-z]*)?\.?(.*)", re.DOTALL)
+_MOST_PLACES = 28
 _SCOPES = ("resource", "file", "folder")
 
 
@@ -99,12 +100,31 @@ def _rule(given: Any) -> Rule:
     _refuse_unknown(given, {"path", "method", *METHODS[method]}, f"setting of {method}")
     if method in _NEEDED and _NEEDED[method] not in given:
         raise SettingsError(f"rule {path!r} needs {_NEEDED[method]}")
+    _refuse_misfits(path, method, given)
     match = _RESOURCE_TYPE.fullmatch(path)
     resource_type, expression = (match[1] or "", match[2]) if match else ("", path)
     cases = tuple(
         (compiled(when), compiled(str(then))) for when, then in given.get("cases", {}).items()
     )
     return Rule(path, resource_type, compiled(expression or path), method, given, cases)
+
+
+def _refuse_misfits(path: str, method: str, given: Mapping[str, Any]) -> None:
+    """Settings of a rule must be of the right kind, before any resource is read."""
+    wanted = {
+        "span": lambda value: _is_number(value) and value >= 0,
+        "roundTo": lambda value: isinstance(value, int) and 0 <= value <= _MOST_PLACES,
+        "rangeType": lambda value: str(value).lower() in ("fixed", "proportional"),
+        "otherValues": lambda value: str(value).lower() in ("redact", "keep"),
+        "cases": lambda value: isinstance(value, dict),
+    }
+    for name, fits in wanted.items():
+        if name in METHODS[method] and name in given and not fits(given[name]):
+            raise SettingsError(f"rule {path!r}: {name} has a value that {method} cannot use")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _parameters(given: Mapping[str, Any]) -> Parameters:

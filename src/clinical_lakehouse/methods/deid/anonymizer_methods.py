@@ -13,11 +13,11 @@ from random import Random
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from clinical_lakehouse.errors import LakehouseError, SourceError
+from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.methods.deid.anonymizer_config import Parameters, Rule
 from clinical_lakehouse.methods.deid.fhir_tree import Node, fragment_of
 from clinical_lakehouse.methods.deid.fhirpath import values_of
-from clinical_lakehouse.methods.deid.fhirpath_functions import true
+from clinical_lakehouse.methods.deid.fhirpath_functions import MISFITS, true
 from clinical_lakehouse.methods.deid.fhirpath_values import MOMENTS, written
 
 _OLDEST_AGE = 89
@@ -202,8 +202,8 @@ def _generalize(node: Node, rule: Rule, step: Step) -> None:
             if true(values_of(when, node)):
                 node.value = next(iter(written(item) for item in values_of(then, node)), None)
                 return
-    except (LakehouseError, ValueError) as error:
-        raise SourceError(f"rule {rule.path!r} does not fit a value: {error}") from None
+    except MISFITS:
+        raise SourceError(f"a case of rule {rule.path!r} does not fit a {node.type}") from None
     if str(rule.settings.get("otherValues", "redact")).lower() == "redact":
         node.value = None
 

@@ -78,6 +78,8 @@ def fragment_of(like: Node, value: Any) -> Node:
     """A value written as JSON, as a node of the same element as `like`."""
     node = Node(like.key, like.element)
     if like.element.is_primitive:
+        if isinstance(value, (Mapping, list)):
+            raise SourceError(f"a {like.type} can only be replaced with one plain value")
         node.value = value
         return node
     return _grown(node, value or {})

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from clinical_lakehouse.errors import SourceError
+from clinical_lakehouse.errors import LakehouseError, SourceError
 from clinical_lakehouse.methods.deid.fhir_tree import Node
 from clinical_lakehouse.methods.deid.fhirpath_values import Items, Moment, plain
 
+# What a function or operator raises on values or arguments that it is not for.
+MISFITS = (LakehouseError, TypeError, ValueError, re.error)
 _RESOURCES = frozenset(("Resource", "DomainResource"))
 
 
@@ -27,8 +29,12 @@ def is_of_type(item: Any, name: str) -> bool:
     return item.type == name or (item.is_resource and name in _RESOURCES)
 
 
+def _nodes(items: Items) -> list[Node]:
+    return [item for item in items if isinstance(item, Node)]
+
+
 def _within(items: Items) -> list[Node]:
-    return [n for i in items if isinstance(i, Node) for n in (i, *i.descendants())]
+    return [inner for node in _nodes(items) for inner in (node, *node.descendants())]
 
 
 def _by_type(items: Items, name: Items) -> Items:
@@ -74,8 +80,8 @@ FUNCTIONS: dict[str, Callable[..., Items]] = {
     "count": lambda items: [len(items)],
     "first": lambda items: items[:1],
     "last": lambda items: items[-1:],
-    "children": lambda items: [child for item in items for child in item.children],
-    "descendants": lambda items: [node for item in items for node in item.descendants()],
+    "children": lambda items: [child for node in _nodes(items) for child in node.children],
+    "descendants": lambda items: [under for node in _nodes(items) for under in node.descendants()],
     "toString": lambda items: [str(plain(item)) for item in items[:1]],
     "toInteger": lambda items: [int(plain(item)) for item in items[:1]],
     "length": _text(len),
