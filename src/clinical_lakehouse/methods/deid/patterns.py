@@ -52,7 +52,7 @@ _RELATIONS = (
 
 # (kind, pattern); the first group that took part, else the whole match, is the identifier.
 _RULES = [
-    (kind.EMAIL, r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    (kind.EMAIL, r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     (kind.PHOTO, r"https?://[^\s<>\"]+\.(?:jpe?g|png|gif|tiff?|bmp|webp)\b"),
     (kind.URL, r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:)\]]"),
     (kind.SSN, r"\b\d{3}-\d{2}-\d{4}\b"),
@@ -68,7 +68,7 @@ _RULES = [
     (kind.GEOGRAPHY, rf"\b\d{{1,6}}\s+(?:[A-Z][\w'.-]*\s+){{1,4}}{_STREET}"),
     (kind.GEOGRAPHY, r"\bP\.?\s?O\.?\s+Box\s+\d+\b"),
     (kind.GEOGRAPHY, r"\b\d{5}-\d{4}\b"),
-    (kind.GEOGRAPHY, rf"((?:{_NAME}\s?){{1,3}}),\s+{_STATE_AND_ZIP}"),
+    (kind.GEOGRAPHY, rf"(?<![\w-])((?:{_NAME}\s){{0,2}}{_NAME}),\s+{_STATE_AND_ZIP}"),
     (kind.GEOGRAPHY, r"\b[A-Z]{2}\s+(\d{5}(?:-\d{4})?)\b"),
     (kind.NAMES, rf"\b(?:Mrs|Mr|Ms|Miss|Dr|Prof)\b\.?(?:/(?:Mrs|Mr|Ms)\.?)?\s+({_FULL_NAME})"),
     (kind.NAMES, rf"\b(?i:{_BEFORE_NAME}):?\s+({_FULL_NAME})"),
