@@ -17,7 +17,10 @@ from tests.conftest import PUBLIC_DATA
 
 pytestmark = pytest.mark.soak
 INGESTION = ("land", "validate", "check-consent", "deidentify", "publish")
-MAPPING = ("map-codes", "map-persons", "map-visits", "map-events", "describe-source")
+MAPPING = (
+    *("map-codes", "map-places", "map-persons", "map-visits", "map-events"),
+    *("build-eras", "describe-source"),
+)
 EVENTS = {
     "Observation": silver.OBSERVATION,
     "Condition": silver.CONDITION,
