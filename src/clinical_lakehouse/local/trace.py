@@ -96,14 +96,17 @@ def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
     if not resource_type or not id_:
         raise UsageError("--resource must be Type/id, for example Observation/obs-1")
     is_it = (F.col("resource_type") == resource_type) & (F.col("resource_id") == id_)
-    found = _places(run.lake.read(FHIR_RESOURCE).filter(is_it))
+    received = run.lake.read(FHIR_RESOURCE).filter(is_it)
+    found = _places(received)
     table = next((t for t, kind in _TYPES.items() if kind == resource_type), None)
     refused = run.lake.read(QUARANTINE).filter(is_it).select("reason").distinct().collect()
     notes = [Record(QUARANTINE.name, 0, row["reason"]) for row in refused]
     if table is None:
         return found, [*notes, Record("silver", 0, f"{resource_type} is kept in bronze only")]
-    key = surrogate_key(vault_secret(run), resource_type, F.lit(id_))
-    own = run.lake.spark.range(1).select(key).collect()[0][0]
+    if not found:
+        return [], notes
+    key = surrogate_key(vault_secret(run), resource_type, F.col("resource_id"))
+    own = received.select(key).take(1)[0][0]
     if _holds(run.lake, table_named(table), own):
         return found, [*notes, Record(table, own)]
     why = "retracted, or its person is not known or may not be used"

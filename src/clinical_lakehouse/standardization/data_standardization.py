@@ -182,18 +182,19 @@ def map_visits(run: Run) -> Metrics:
     encounters, patients = run.lake.read(silver.ENCOUNTER), run.lake.read(silver.PATIENT)
     sites = [run.lake.read(t) for t in (silver.ORGANIZATION, silver.LOCATION, silver.PRACTITIONER)]
     placed = visits.placed_encounters(encounters, _lost(run), patients)
-    inside = _known(visits.nested(placed), encounters.filter("part_of_key IS NOT NULL"))
+    parts = encounters.filter("part_of_key IS NOT NULL")
+    inside = _known(visits.nested(placed), parts)
     known = visits.with_staff_and_site(placed, *sites)
-    made = {
-        VISIT_OCCURRENCE: visits.visits(known, inside, run.as_of),
-        VISIT_DETAIL: visits.visit_details(known, inside, run.as_of),
-    }
-    jobs = [partial(_rebuild, run, *item) for item in made.items()]
-    whole, parts = _in_two_threads(jobs)
+    whole, detail = _in_two_threads([
+        partial(_rebuild, run, VISIT_OCCURRENCE, visits.visits(known, inside, run.as_of),
+                encounters),
+        partial(_rebuild, run, VISIT_DETAIL, visits.visit_details(known, inside, run.as_of),
+                parts),
+    ])  # fmt: skip
     unplaced = visits.unplaced_encounters(placed)
-    missing = encounters.count() - whole - parts
+    missing = encounters.count() - whole - detail
     _list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
-    return {"visit_occurrence_count": whole, "visit_detail_count": parts}
+    return {"visit_occurrence_count": whole, "visit_detail_count": detail}
 
 
 @task(
@@ -222,15 +223,15 @@ def build_eras(run: Run) -> Metrics:
     """Make eras of conditions, ingredients and doses of the records that have a concept."""
     conditions = run.lake.read(CONDITION_OCCURRENCE).filter("condition_concept_id > 0")
     drugs = run.lake.read(DRUG_EXPOSURE).filter("drug_concept_id > 0")
-    drugs = _known(drugs, drugs)
     known = eras.ingredients(run.lake.read(CONCEPT), run.lake.read(CONCEPT_ANCESTOR))
-    made = {
-        CONDITION_ERA: eras.condition_eras(_known(conditions, conditions)),
-        DRUG_ERA: eras.drug_eras(drugs, known),
-        DOSE_ERA: eras.dose_eras(drugs, run.lake.read(DRUG_STRENGTH)),
-    }
-    counts = _in_two_threads([partial(_rebuild, run, *item) for item in made.items()])
-    return {f"{t.short_name}_count": count for t, count in zip(made, counts, strict=True)}
+    strengths = run.lake.read(DRUG_STRENGTH)
+    counts = _in_two_threads([
+        partial(_rebuild, run, CONDITION_ERA, eras.condition_eras(conditions), conditions),
+        partial(_rebuild, run, DRUG_ERA, eras.drug_eras(drugs, known), drugs),
+        partial(_rebuild, run, DOSE_ERA, eras.dose_eras(drugs, strengths), drugs),
+    ])  # fmt: skip
+    names = ("condition_era", "drug_era", "dose_era")
+    return {f"{name}_count": count for name, count in zip(names, counts, strict=True)}
 
 
 @task(
@@ -312,9 +313,10 @@ def _links(run: Run) -> DataFrame:
     return visits.links(run.lake.read(VISIT_OCCURRENCE), _known(details, details))
 
 
-def _rebuild(run: Run, table: Table, rows: DataFrame) -> int:
-    """Replace a table, and say by how many rows; nothing now and nothing before is no write."""
-    if rows.isEmpty() and run.lake.read(table).isEmpty():
+def _rebuild(run: Run, table: Table, rows: DataFrame, needed: DataFrame | None = None) -> int:
+    """Replace a table by rows that are made of `needed`, and say by how many; nothing now and
+    nothing before is no write."""
+    if (rows if needed is None else needed).isEmpty() and run.lake.read(table).isEmpty():
         run.lake.ensure(table)
         return 0
     return run.lake.replace(table, rows).inserted
