@@ -99,28 +99,6 @@ EVENTS = {
         {"diagnostic_report_key": 80, "code_system": LOINC, "code": "51990-0",
          "effective_at": at(1)},
     ],
-    # 95 was used, the statement about 96 was a mistake
-    silver.DEVICE: [
-        {"device_key": 95, "code_system": SNOMED, "code": "72506001"},
-        {"device_key": 96, "code_system": SNOMED, "code": "72506001"},
-    ],
-    silver.DEVICE_USE: [
-        {"device_use_key": 97, "device_key": 95, "started_at": at(2), "ended_at": at(4)},
-        {"device_use_key": 98, "device_key": 95, "started_at": at(3), "ended_at": at(9)},
-        {"device_use_key": 99, "device_key": 96, "started_at": at(3),
-         "status": "entered-in-error"},
-    ],
-    silver.SPECIMEN: [
-        {"specimen_key": 85, "code_system": SNOMED, "code": "119297000", "collected_at": at(1),
-         "quantity": 5.0, "unit_code": "mL", "site_code_system": SNOMED,
-         "site_code": "368208006"},
-    ],
-    silver.COVERAGE: [
-        {"coverage_key": 86, "status": "active", "type_code": "EHCPOL", "started_at": at(1),
-         "ended_at": at(20), "payer_key": 7},
-        {"coverage_key": 87, "status": "active", "started_at": at(2)},
-        {"coverage_key": 88, "status": "active"},
-    ],
     silver.ADVERSE_EVENT: [
         {"adverse_event_key": 90, "status": "actual", "code_system": SNOMED, "code": "25064002",
          "occurred_at": at(9), "meddra_code": "10019211"},
