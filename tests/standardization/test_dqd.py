@@ -58,7 +58,7 @@ def vocabulary(rows_of):
 
 def _fixed_ids() -> set[int]:
     """Concepts that rules decide: the shard has none of them, a whole Athena download has all."""
-    values = vars(fixed).values()
+    values = [value for name, value in vars(fixed).items() if name.isupper()]
     lists = [value.values() for value in values if isinstance(value, dict)]
     return {0, *(v for v in values if isinstance(v, int)), *(v for each in lists for v in each)}
 

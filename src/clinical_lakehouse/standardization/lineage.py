@@ -41,12 +41,12 @@ def event_keys(rows: DataFrame, source: Source, map_count: int) -> DataFrame:
 
     `map_count` is the most concepts that a code of the source maps to, at least 1.
     """
-    numbers = F.explode(F.sequence(F.lit(0), F.lit(max(map_count, 1) - 1)))
+    numbers = F.explode(F.sequence(F.lit(0), F.lit(max(map_count, 1) - 1)).cast("array<int>"))
     numbered = rows.select(
         F.lit(source.table.name).alias("source_table"),
         F.col(source.key).alias("source_key"),
         F.expr(source.component_index).cast("int").alias("component_index"),
-        numbers.cast("int").alias("map_index"),
+        numbers.alias("map_index"),
     )
     return numbered.withColumn("omop_key", omop_key())
 
