@@ -28,6 +28,7 @@ from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_he
 from clinical_lakehouse.registry import lineage_of
 from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.entry import default_root
+from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation import simulate as write_trial
@@ -287,6 +288,30 @@ def lineage(table: str) -> None:
             click.echo(f"{'  ' * depth}{other}   by {task}")
         if not steps:
             click.echo("  nothing declared")
+
+
+@main.command()
+@click.argument("table", required=False)
+@click.argument("key", type=int, required=False)
+@click.option("--resource", help="Start from a resource, Type/id, instead of an OMOP row.")
+@click.option("--identified", is_flag=True, help="Show resource ids and versions: they identify.")
+@_placed
+def trace(place: Place, table: str | None, key: int | None, **options: Any) -> None:
+    """From an OMOP row to the file and line it came from, or back from a resource.
+
+    \b
+    Examples:  clinical-lakehouse trace omop.measurement 4711
+               clinical-lakehouse trace --resource Observation/obs-1
+    """
+    from clinical_lakehouse.local.trace import told
+    from clinical_lakehouse.runtime.entry import open_lake
+
+    if (options["resource"] is None) == (table is None or key is None):
+        raise UsageError("give TABLE and KEY, or --resource Type/id")
+    settings, now = load_settings(place.env), datetime.fromtimestamp(0, UTC)
+    work = Run(open_lake({"root": str(place.root)}), settings, now, "trace")
+    start = options["resource"] or (table_named(table or ""), key or 0)
+    _grid(("step", "where", "what"), told(work, start, options["identified"]))
 
 
 @main.command()

@@ -19,6 +19,7 @@ from clinical_lakehouse.tables.gold_standardization import (
     UNMAPPED_CODE,
     UNPLACED_RECORD,
 )
+from clinical_lakehouse.tables.omop_records import DEVICE_EXPOSURE
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT, CONCEPT_RELATIONSHIP
 from tests.builders import rows
 from tests.standardization.golden import (
@@ -74,7 +75,14 @@ def coded(spark, plain, tmp_path_factory):
 def _standardize(run):
     return {
         task.name.removeprefix("data-standardization-"): task(run)
-        for task in (tasks.map_codes, tasks.map_persons, tasks.map_visits, tasks.map_events)
+        for task in (
+            tasks.map_codes,
+            tasks.map_places,
+            tasks.map_persons,
+            tasks.map_visits,
+            tasks.map_events,
+            tasks.build_eras,
+        )
     }
 
 
@@ -124,7 +132,7 @@ def test_observation_period_runs_from_first_to_last_record_that_happened(plain):
 
 def test_visit_takes_its_concept_from_the_class_and_missed_visits_are_none(plain):
     lake, said = plain
-    assert said["map-visits"] == {"visit_occurrence_count": 4}
+    assert said["map-visits"] == {"visit_occurrence_count": 4, "visit_detail_count": 0}
     found = _by_key(lake, omop.VISIT_OCCURRENCE)
     assert {k: r.visit_concept_id for k, r in found.items()} == {
         11: 9202,
@@ -195,7 +203,7 @@ def test_standard_concept_and_its_domain_decide_where_a_vocabulary_is_loaded(cod
     diabetes = _by_key(coded.lake, omop.CONDITION_OCCURRENCE)[40]
     assert diabetes.condition_concept_id == 201826
     assert 33 in _by_key(coded.lake, omop.PROCEDURE_OCCURRENCE), "its domain is Procedure"
-    assert 60 in _by_key(coded.lake, omop.OBSERVATION), "no table yet for its domain"
+    assert 60 in _by_key(coded.lake, DEVICE_EXPOSURE), "its domain is Device"
 
 
 def test_one_to_many_map_gives_a_row_each_and_the_first_keeps_the_key(coded):

@@ -7,7 +7,6 @@ import pytest
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.registry import task_named
-from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import omop_clinical as omop
@@ -16,8 +15,6 @@ from clinical_lakehouse.tables.gold_standardization import UNMAPPED_CODE, UNPLAC
 from tests.conftest import PUBLIC_DATA
 
 pytestmark = pytest.mark.soak
-INGESTION = ("land", "validate", "check-consent", "deidentify", "publish")
-MAPPING = ("map-codes", "map-persons", "map-visits", "map-events", "describe-source")
 EVENTS = {
     "Observation": silver.OBSERVATION,
     "Condition": silver.CONDITION,
@@ -36,39 +33,22 @@ TABLES = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder():
-    """The public data, or the tests are skipped with the reason."""
-    folder = PUBLIC_DATA / "synthea_r4_10"
-    if not folder.exists():
-        pytest.skip("public data synthea_r4_10 is not beside the checkout (CLINICAL_PUBLIC_DATA)")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def lake(spark, tmp_path_factory, folder) -> Lakehouse:
+@pytest.fixture
+def lake(synthea_lake):
     """The ten patients in silver and, without a vocabulary, in OMOP."""
-    lake = Lakehouse(spark, tmp_path_factory.mktemp("synthea") / "lake")
-    _execute(lake, "patient-ingestion", INGESTION, landing=str(folder / "ndjson"))
-    _execute(lake, "data-standardization", MAPPING)
-    return lake
+    return synthea_lake
 
 
-@pytest.fixture(scope="module")
-def mapped(lake) -> Lakehouse:
-    """The same lake standardised again with a vocabulary; tests without one come before."""
-    shard = PUBLIC_DATA / "omop_vocabulary_shard"
-    if not shard.exists():
-        pytest.skip("public data omop_vocabulary_shard is not beside the checkout")
-    _execute(lake, "data-standardization", ("load-vocabulary", *MAPPING), vocabulary=str(shard))
-    return lake
+@pytest.fixture
+def mapped(mapped_lake):
+    """The same with a vocabulary."""
+    return mapped_lake
 
 
-def _execute(lake, job, names, **params):
-    as_of = datetime(2024, 6, 30, tzinfo=UTC)
-    run = Run(lake, load_settings("dev", environ={}), as_of, "synthea", params)
-    for name in names:
-        task_named(f"{job}-{name}").execute(run)
+@pytest.fixture
+def folder(synthea_folder):
+    """Where the public data is."""
+    return synthea_folder
 
 
 def _keys(lake) -> set[int]:
@@ -134,7 +114,7 @@ def test_with_the_vocabulary_every_observation_code_has_a_concept(mapped):
         "source_table = 'silver.observation' AND role = 'event'"
     )
     found = [(r.code, r.row_count, r.source_concept_id, r.reason) for r in unmapped.collect()]
-    assert found == [("33914-3", 38, 3030354, "no_standard_map")]
+    assert found == [("33914-3", 38, 3030354, "deprecated")]
 
 
 def test_with_the_vocabulary_the_domain_routes_records(mapped):

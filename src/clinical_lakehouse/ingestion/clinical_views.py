@@ -176,6 +176,53 @@ def _adverse_events(key_of: KeyOf) -> Mapping[str, Column]:
     }
 
 
+def _devices(key_of: KeyOf) -> Mapping[str, Column]:
+    code = coding(F.col("r.type"))
+    return {
+        **_event(key_of, "Device", "device_key", F.lit(None).cast(REFERENCE), code),
+        "status": F.col("r.status"),
+        "used_at": F.lit(None),
+    }
+
+
+def _device_uses(key_of: KeyOf) -> Mapping[str, Column]:
+    timing, period = F.col("r.timingDateTime"), F.col("r.timingPeriod")
+    return {
+        "device_use_key": key_of("DeviceUseStatement", F.col("resource_id")),
+        "subject_key": F.col("subject_key"),
+        "device_key": reference_key(key_of, "Device", F.col("r.device")),
+        "status": F.col("r.status"),
+        "started_at": shifted(F.coalesce(timing, period["start"], F.col("r.recordedOn"))),
+        "ended_at": shifted(period["end"]),
+    }
+
+
+def _specimens(key_of: KeyOf) -> Mapping[str, Column]:
+    taken, code = F.col("r.collection"), coding(F.col("r.type"))
+    at = F.coalesce(taken["collectedDateTime"], taken["collectedPeriod"]["start"])
+    return {
+        **_event(key_of, "Specimen", "specimen_key", F.lit(None).cast(REFERENCE), code),
+        "status": F.col("r.status"),
+        "collected_at": shifted(F.coalesce(at, F.col("r.receivedTime"))),
+        "quantity": taken["quantity"]["value"],
+        "unit_code": unit_code(taken["quantity"]),
+        "unit": taken["quantity"]["unit"],
+        **coding_columns("site", coding(taken["bodySite"])),
+    }
+
+
+def _coverage(key_of: KeyOf) -> Mapping[str, Column]:
+    return {
+        "coverage_key": key_of("Coverage", F.col("resource_id")),
+        "subject_key": F.col("subject_key"),
+        "status": F.col("r.status"),
+        **coding_columns("type", coding(F.col("r.type"))),
+        "started_at": shifted(F.col("r.period.start")),
+        "ended_at": shifted(F.col("r.period.end")),
+        "payer_key": reference_key(key_of, "Organization", first(F.col("r.payor"))),
+    }
+
+
 VIEWS = (
     View(
         silver.ENCOUNTER,
@@ -256,5 +303,27 @@ VIEWS = (
         f"study ARRAY<{REFERENCE}>",
         _adverse_events,
         retracted_by=(),
+    ),
+    View(silver.DEVICE, "Device", f"status STRING, type {CONCEPT}", _devices),
+    View(
+        silver.DEVICE_USE,
+        "DeviceUseStatement",
+        f"status STRING, device {REFERENCE}, timingDateTime STRING, timingPeriod {PERIOD}, "
+        f"recordedOn STRING",
+        _device_uses,
+    ),
+    View(
+        silver.SPECIMEN,
+        "Specimen",
+        f"status STRING, type {CONCEPT}, receivedTime STRING, "
+        f"collection STRUCT<collectedDateTime: STRING, collectedPeriod: {PERIOD}, "
+        f"quantity: {QUANTITY}, bodySite: {CONCEPT}>",
+        _specimens,
+    ),
+    View(
+        silver.COVERAGE,
+        "Coverage",
+        f"status STRING, type {CONCEPT}, period {PERIOD}, payor ARRAY<{REFERENCE}>",
+        _coverage,
     ),
 )

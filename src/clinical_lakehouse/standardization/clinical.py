@@ -113,6 +113,45 @@ def observations(events: DataFrame) -> DataFrame:
     )
 
 
+def devices(events: DataFrame) -> DataFrame:
+    """omop.device_exposure: one row per routed event; identifiers of the device stay out."""
+    return events.select(
+        *_start("device_exposure_id", "device_concept_id"),
+        F.col("start_date").alias("device_exposure_start_date"),
+        F.col("started_at").alias("device_exposure_start_datetime"),
+        F.to_date("ended_at").alias("device_exposure_end_date"),
+        F.col("ended_at").alias("device_exposure_end_datetime"),
+        F.col("type_concept_id").alias("device_type_concept_id"),
+        null("STRING", "unique_device_id"),
+        null("STRING", "production_id"),
+        null("INT", "quantity"),
+        *_visit(),
+        *_source("device"),
+        null("INT", "unit_concept_id"),
+        null("STRING", "unit_source_value"),
+        null("INT", "unit_source_concept_id"),
+    )
+
+
+def specimens(events: DataFrame) -> DataFrame:
+    """omop.specimen: one row per routed event; quantity stays in the unit as sent."""
+    return events.select(
+        *_start("specimen_id", "specimen_concept_id"),
+        F.col("type_concept_id").alias("specimen_type_concept_id"),
+        F.col("start_date").alias("specimen_date"),
+        F.col("started_at").alias("specimen_datetime"),
+        "quantity",
+        _unit_concept("unit_concept_id").alias("unit_concept_id"),
+        _if_sent("site_code", "site_concept_id").alias("anatomic_site_concept_id"),
+        null("INT", "disease_status_concept_id"),
+        F.col("source_key").cast("string").alias("specimen_source_id"),
+        _cut("code").alias("specimen_source_value"),
+        _unit().alias("unit_source_value"),
+        _cut("site_code").alias("anatomic_site_source_value"),
+        null("STRING", "disease_status_source_value"),
+    )
+
+
 def _start(key: str, concept: str) -> tuple[Column, ...]:
     return (
         F.col("omop_key").alias(key),
@@ -122,11 +161,11 @@ def _start(key: str, concept: str) -> tuple[Column, ...]:
 
 
 def _visit() -> tuple[Column, ...]:
-    """provider_id stays null until omop.provider is made."""
+    """Who did it is not among the elements that silver takes of an event."""
     return (
         null("BIGINT", "provider_id"),
-        F.col("encounter_key").alias("visit_occurrence_id"),
-        null("BIGINT", "visit_detail_id"),
+        F.col("visit_occurrence_id"),
+        F.col("visit_detail_id"),
     )
 
 

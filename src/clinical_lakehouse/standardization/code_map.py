@@ -10,6 +10,7 @@ from clinical_lakehouse.standardization.vocabulary import vocabulary_of
 
 _UCUM = "http://unitsofmeasure.org"
 _SNOMED = "http://snomed.info/sct"
+_LETTERS = 20
 _USE = ("source_table", "role", "code_system", "code")
 
 
@@ -21,15 +22,18 @@ def used_codes(events: Mapping[str, DataFrame]) -> DataFrame:
 
 
 def known_codes(uses: DataFrame) -> DataFrame:
-    """One row per vocabulary_id and code in use, of the systems OMOP has a vocabulary for."""
-    named = uses.select(vocabulary_of("code_system").alias("vocabulary_id"), "code")
-    return named.filter("vocabulary_id IS NOT NULL").distinct()
+    """One row per vocabulary_id and code in use."""
+    return uses.filter("code <> ''").select(_vocabulary(), "code").distinct()
 
 
-def map_codes(uses: DataFrame, maps: DataFrame) -> DataFrame:
-    """gold.code_map: a row per used code and standard concept, or one with 0 and the reason."""
-    known = uses.withColumn("vocabulary_id", vocabulary_of("code_system"))
-    joined = known.join(maps, ["vocabulary_id", "code"], "left")
+def map_codes(uses: DataFrame, maps: DataFrame, by_hand: DataFrame) -> DataFrame:
+    """gold.code_map: a row per used code and standard concept, or one with 0 and the reason.
+
+    What a person has mapped (`by_hand`) goes before what the vocabulary says (`maps`).
+    """
+    others = maps.join(by_hand, ["vocabulary_id", "code"], "left_anti")
+    known = uses.select("*", _vocabulary())
+    joined = known.join(others.unionByName(by_hand), ["vocabulary_id", "code"], "left")
     return joined.select(
         *_USE,
         F.coalesce("map_index", F.lit(0)).alias("map_index"),
@@ -38,6 +42,7 @@ def map_codes(uses: DataFrame, maps: DataFrame) -> DataFrame:
         F.coalesce("source_concept_id", F.lit(0)).alias("source_concept_id"),
         F.coalesce("concept_id", F.lit(0)).alias("concept_id"),
         "domain_id",
+        "value_concept_id",
         _reason().alias("reason"),
     )
 
@@ -45,15 +50,23 @@ def map_codes(uses: DataFrame, maps: DataFrame) -> DataFrame:
 def unmapped_codes(code_map: DataFrame) -> DataFrame:
     """gold.unmapped_code: the codes of the map without a standard concept."""
     without = code_map.filter("reason IS NOT NULL")
-    return without.select(*_USE, "display", "row_count", "source_concept_id", "reason")
+    counted = ("display", "row_count", "source_concept_id", "reason")
+    return without.select(*_USE, *counted, _vocabulary().alias("source_vocabulary_id"))
+
+
+def _vocabulary() -> Column:
+    """The OMOP vocabulary of a code, else the end of its system's URI: the CDM has 20 letters."""
+    name = F.coalesce(vocabulary_of("code_system"), F.right(F.col("code_system"), F.lit(_LETTERS)))
+    return name.alias("vocabulary_id")
 
 
 def _reason() -> Column:
     return (
         F.when(F.col("concept_id").isNotNull(), F.lit(None))
         .when(F.col("code") == "", "no_code")
-        .when(F.col("vocabulary_id").isNull(), "unknown_system")
+        .when(vocabulary_of("code_system").isNull(), "unknown_system")
         .when(F.col("source_concept_id").isNull(), "unknown_code")
+        .when(F.col("fault").isNotNull(), F.col("fault"))
         .otherwise("no_standard_map")
     )
 
@@ -63,9 +76,12 @@ def _per_role(events: DataFrame, source_table: str) -> DataFrame:
     used = [_use("event", F.col("code_system"), "code", F.col("display"))]
     if "value_code" in events.columns:
         used.append(_use("value", F.col("value_system"), "value_code", F.col("value_display")))
+    if "unit_code" in events.columns:
         used.append(_use("unit", F.lit(_UCUM), "unit_code", F.col("unit")))
     if "route_code" in events.columns:
         used.append(_use("route", F.lit(_SNOMED), "route_code", F.lit(None)))
+    if "site_code" in events.columns:
+        used.append(_use("site", F.col("site_code_system"), "site_code", F.lit(None)))
     exploded = _exploded(events, used).filter("role = 'event' OR code <> ''")
     return exploded.select(F.lit(source_table).alias("source_table"), *_USE[1:], "display")
 

@@ -1,25 +1,36 @@
 """Tasks of data standardisation: silver FHIR and a vocabulary in, OMOP CDM 5.4 out."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, reduce
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, SourceError
+from clinical_lakehouse.errors import AccountingError
+from clinical_lakehouse.runtime.ledger import code_version
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.standardization import clinical, code_map, persons, routing, visits
-from clinical_lakehouse.standardization.concepts import CDM_5_4
-from clinical_lakehouse.standardization.events import SOURCES, as_events, together
+from clinical_lakehouse.standardization import (
+    clinical,
+    code_map,
+    eras,
+    facts,
+    persons,
+    places,
+    routing,
+    visits,
+)
+from clinical_lakehouse.standardization.events import SOURCES, as_events, with_device_use
+from clinical_lakehouse.standardization.routes import Routes
 from clinical_lakehouse.standardization.vocabulary import (
+    athena_files,
     athena_schema,
+    human_concepts,
+    sha256,
     source_concepts,
     standard_concepts,
 )
@@ -43,22 +54,38 @@ from clinical_lakehouse.tables.omop_clinical import (
     PROCEDURE_OCCURRENCE,
     VISIT_OCCURRENCE,
 )
+from clinical_lakehouse.tables.omop_derived import CONDITION_ERA, DOSE_ERA, DRUG_ERA, METADATA
+from clinical_lakehouse.tables.omop_places import CARE_SITE, LOCATION, PROVIDER
+from clinical_lakehouse.tables.omop_records import (
+    DEVICE_EXPOSURE,
+    NOTE,
+    PAYER_PLAN_PERIOD,
+    SPECIMEN,
+    VISIT_DETAIL,
+)
 from clinical_lakehouse.tables.omop_vocabulary import (
     ATHENA_FILES,
     CONCEPT,
+    CONCEPT_ANCESTOR,
     CONCEPT_RELATIONSHIP,
+    DRUG_STRENGTH,
+    SOURCE_TO_CONCEPT_MAP,
     VOCABULARY,
 )
 from clinical_lakehouse.tables.ops import VOCABULARY_LOAD
 
 _EVENTS = tuple(source.table for source in SOURCES)
+_SOURCES = (*_EVENTS, silver.DEVICE_USE)
 _SHAPES = {
     MEASUREMENT.name: (MEASUREMENT, clinical.measurements),
     OBSERVATION.name: (OBSERVATION, clinical.observations),
     DRUG_EXPOSURE.name: (DRUG_EXPOSURE, clinical.drugs),
     CONDITION_OCCURRENCE.name: (CONDITION_OCCURRENCE, clinical.conditions),
     PROCEDURE_OCCURRENCE.name: (PROCEDURE_OCCURRENCE, clinical.procedures),
+    DEVICE_EXPOSURE.name: (DEVICE_EXPOSURE, clinical.devices),
+    SPECIMEN.name: (SPECIMEN, clinical.specimens),
 }
+_ELSEWHERE = "source_table NOT IN ('silver.patient', 'silver.encounter', 'silver.coverage')"
 # Two writers at a time: the second costs half, a third costs memory.
 _WRITERS = 2
 
@@ -68,8 +95,8 @@ def load_vocabulary(run: Run) -> Metrics:
     """Load the changed files of an Athena download (a folder) into the vocabulary tables."""
     known = {row["table_name"]: row.asDict() for row in run.lake.read(VOCABULARY_LOAD).collect()}
     loaded: dict[str, dict[str, Any]] = {}
-    for path, table in _athena_files(Path(run.param("vocabulary"))).items():
-        digest = _sha256(path)
+    for path, table in athena_files(Path(run.param("vocabulary"))).items():
+        digest = sha256(path)
         if known.get(table.name, {}).get("file_hash") != digest:
             loaded[table.name] = _load(run, table, path, digest)
     if loaded:
@@ -79,34 +106,58 @@ def load_vocabulary(run: Run) -> Metrics:
 
 
 @task(
-    reads=[*_EVENTS, CONCEPT, CONCEPT_RELATIONSHIP],
+    reads=[*_SOURCES, CONCEPT, CONCEPT_RELATIONSHIP, SOURCE_TO_CONCEPT_MAP],
     writes=[USED_CODE, CODE_MAP, UNMAPPED_CODE],
 )
 def map_codes(run: Run) -> Metrics:
     """Count every code that silver uses and look up its standard concepts."""
-    events = {s.table.name: as_events(run.lake.read(s.table), s) for s in SOURCES}
-    run.lake.replace(USED_CODE, code_map.used_codes(events))
-    used = run.lake.read(USED_CODE)
-    concepts, relations = run.lake.read(CONCEPT), run.lake.read(CONCEPT_RELATIONSHIP)
-    sources = source_concepts(code_map.known_codes(used), concepts)
-    maps = standard_concepts(sources, concepts, relations)
-    mapped = run.lake.replace(CODE_MAP, code_map.map_codes(used, maps))
+    run.lake.replace(USED_CODE, code_map.used_codes(_events(run)))
+    used, concepts = run.lake.read(USED_CODE), run.lake.read(CONCEPT)
+    known = code_map.known_codes(used)
+    sources = source_concepts(known, concepts)
+    maps = standard_concepts(sources, concepts, run.lake.read(CONCEPT_RELATIONSHIP))
+    by_hand = human_concepts(known, concepts, run.lake.read(SOURCE_TO_CONCEPT_MAP))
+    mapped = run.lake.replace(CODE_MAP, code_map.map_codes(used, maps, by_hand))
     unmapped = code_map.unmapped_codes(run.lake.read(CODE_MAP))
     listed = run.lake.replace(UNMAPPED_CODE, unmapped)
     return {"mapping_count": mapped.inserted, "unmapped_code_count": listed.inserted}
 
 
 @task(
-    reads=[silver.PATIENT, silver.ENCOUNTER, *_EVENTS],
+    reads=[silver.PATIENT, silver.ORGANIZATION, silver.LOCATION, silver.PRACTITIONER,
+           silver.COVERAGE],
+    writes=[LOCATION, CARE_SITE, PROVIDER, PAYER_PLAN_PERIOD, UNPLACED_RECORD],
+)  # fmt: skip
+def map_places(run: Run) -> Metrics:
+    """Make locations (states), care sites, providers and the periods a payer covered."""
+    patients, sites = run.lake.read(silver.PATIENT), run.lake.read(silver.ORGANIZATION)
+    wards, staff = run.lake.read(silver.LOCATION), run.lake.read(silver.PRACTITIONER)
+    coverage = run.lake.read(silver.COVERAGE)
+    placed = places.placed_coverage(coverage, _lost(run))
+    rebuild = partial(_rebuild, run)
+    done = _in_two_threads([
+        partial(rebuild, CARE_SITE, places.care_sites(sites, wards)),
+        partial(rebuild, PROVIDER, places.providers(staff)),
+        partial(rebuild, LOCATION, places.locations(patients, sites, wards)),
+        partial(rebuild, PAYER_PLAN_PERIOD, places.payer_plan_periods(placed, run.as_of)),
+    ])  # fmt: skip
+    unplaced = places.unplaced_coverage(placed)
+    missing = coverage.count() - done[3]
+    _list_unplaced(run, "source_table = 'silver.coverage'", unplaced, missing)
+    names = ("care_site", "provider", "location", "payer_plan_period")
+    return {f"{name}_count": count for name, count in zip(names, done, strict=True)}
+
+
+@task(
+    reads=[silver.PATIENT, silver.ORGANIZATION, silver.ENCOUNTER, *_SOURCES],
     writes=[PERSON, OBSERVATION_PERIOD, DEATH, UNPLACED_RECORD],
 )
 def map_persons(run: Run) -> Metrics:
     """Make persons, the period each was observed in, and deaths."""
-    patients = run.lake.read(silver.PATIENT)
-    records = [as_events(run.lake.read(s.table), s) for s in SOURCES]
-    records.append(run.lake.read(silver.ENCOUNTER))
+    patients, sites = run.lake.read(silver.PATIENT), run.lake.read(silver.ORGANIZATION)
+    records = [*_events(run).values(), run.lake.read(silver.ENCOUNTER)]
     made = {
-        PERSON: persons.persons(patients, run.as_of.year),
+        PERSON: persons.persons(patients, sites, run.as_of.year),
         OBSERVATION_PERIOD: persons.observation_periods(records, patients),
         DEATH: persons.deaths(patients),
     }
@@ -121,71 +172,92 @@ def map_persons(run: Run) -> Metrics:
     return {f"{table.short_name}_count": commit.inserted for table, commit in counts}
 
 
-@task(reads=[silver.PATIENT, silver.ENCOUNTER], writes=[VISIT_OCCURRENCE, UNPLACED_RECORD])
+@task(
+    reads=[silver.PATIENT, silver.ENCOUNTER, silver.ORGANIZATION, silver.LOCATION,
+           silver.PRACTITIONER],
+    writes=[VISIT_OCCURRENCE, VISIT_DETAIL, UNPLACED_RECORD],
+)  # fmt: skip
 def map_visits(run: Run) -> Metrics:
-    """Make visits of the encounters that took place."""
-    encounters, lost = run.lake.read(silver.ENCOUNTER), _lost(run)
-    placed = visits.placed_encounters(encounters, lost)
-    count = run.lake.replace(VISIT_OCCURRENCE, visits.visits(placed, run.as_of)).inserted
+    """Make visits of the encounters that took place, and details of those inside another one."""
+    encounters, patients = run.lake.read(silver.ENCOUNTER), run.lake.read(silver.PATIENT)
+    sites = [run.lake.read(t) for t in (silver.ORGANIZATION, silver.LOCATION, silver.PRACTITIONER)]
+    placed = visits.placed_encounters(encounters, _lost(run), patients)
+    parts = encounters.filter("part_of_key IS NOT NULL")
+    inside = _known(visits.nested(placed), parts)
+    known = visits.with_staff_and_site(placed, *sites)
+    whole, detail = _in_two_threads([
+        partial(_rebuild, run, VISIT_OCCURRENCE, visits.visits(known, inside, run.as_of),
+                encounters),
+        partial(_rebuild, run, VISIT_DETAIL, visits.visit_details(known, inside, run.as_of),
+                parts),
+    ])  # fmt: skip
     unplaced = visits.unplaced_encounters(placed)
-    missing = encounters.count() - count
+    missing = encounters.count() - whole - detail
     _list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
-    return {"visit_occurrence_count": count}
+    return {"visit_occurrence_count": whole, "visit_detail_count": detail}
 
 
 @task(
-    reads=[silver.PATIENT, silver.ENCOUNTER, *_EVENTS, CODE_MAP],
-    writes=[*(table for table, _ in _SHAPES.values()), UNPLACED_RECORD],
+    reads=[silver.PATIENT, silver.ENCOUNTER, *_SOURCES, CODE_MAP, VISIT_OCCURRENCE, VISIT_DETAIL],
+    writes=[*(table for table, _ in _SHAPES.values()), NOTE, UNPLACED_RECORD],
 )
 def map_events(run: Run) -> Metrics:
-    """Make conditions, drugs, procedures, measurements and observations, by their concepts'
-    domain."""
-    routes = _route(run)
+    """Make conditions, drugs, procedures, measurements, observations, devices and specimens, by
+    their concepts' domain."""
+    routes, links = _route(run), _links(run)
     _check_sources(run, routes)
-    _in_two_threads([partial(_write, run, name, routes) for name in _SHAPES])
+    _in_two_threads([partial(_write, run, name, routes, links) for name in _SHAPES])
+    run.lake.ensure(NOTE)
     reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
     lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
-    elsewhere = "source_table NOT IN ('silver.patient', 'silver.encounter')"
-    _list_unplaced(run, elsewhere, routes.unplaced(), sum(lost.values()))
+    _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
     placed = {f"{t.short_name}_count": routes.row_count(t) for t, _ in _SHAPES.values()}
     return {**placed, **lost}
 
 
 @task(
+    reads=[CONDITION_OCCURRENCE, DRUG_EXPOSURE, CONCEPT, CONCEPT_ANCESTOR, DRUG_STRENGTH],
+    writes=[CONDITION_ERA, DRUG_ERA, DOSE_ERA],
+)
+def build_eras(run: Run) -> Metrics:
+    """Make eras of conditions, ingredients and doses of the records that have a concept."""
+    conditions = run.lake.read(CONDITION_OCCURRENCE).filter("condition_concept_id > 0")
+    drugs = run.lake.read(DRUG_EXPOSURE).filter("drug_concept_id > 0")
+    known = eras.ingredients(run.lake.read(CONCEPT), run.lake.read(CONCEPT_ANCESTOR))
+    strengths = run.lake.read(DRUG_STRENGTH)
+    counts = _in_two_threads([
+        partial(_rebuild, run, CONDITION_ERA, eras.condition_eras(conditions), conditions),
+        partial(_rebuild, run, DRUG_ERA, eras.drug_eras(drugs, known), drugs),
+        partial(_rebuild, run, DOSE_ERA, eras.dose_eras(drugs, strengths), drugs),
+    ])  # fmt: skip
+    names = ("condition_era", "drug_era", "dose_era")
+    return {f"{name}_count": count for name, count in zip(names, counts, strict=True)}
+
+
+@task(
     reads=[VOCABULARY],
-    writes=[CDM_SOURCE],
+    writes=[CDM_SOURCE, METADATA],
     params={"source_name": "Clinical trial data", "holder": "Not named"},
 )
 def describe_source(run: Run) -> Metrics:
-    """Say in omop.cdm_source what this CDM was made from, when and with which vocabulary."""
+    """Say in omop.cdm_source and omop.metadata what this CDM was made from, when and how."""
     whole = run.lake.read(VOCABULARY).filter("vocabulary_id = 'None'").take(1)
     release = (whole[0]["vocabulary_version"] or "not named") if whole else "none loaded"
-    name, day = run.param("source_name", "Clinical trial data"), run.as_of.date()
-    source = {
-        "cdm_source_name": name[:255],
-        "cdm_source_abbreviation": name[:25],
-        "cdm_holder": run.param("holder", "Not named")[:255],
-        "source_description": "FHIR R4 resources, de-identified, dates shifted per person.",
-        "cdm_etl_reference": f"clinical-lakehouse {version('clinical-lakehouse')}",
-        "source_release_date": day,
-        "cdm_release_date": day,
-        "cdm_version": "5.4",
-        "cdm_version_concept_id": CDM_5_4,
-        "vocabulary_version": release[:20],
-    }
-    run.lake.replace(CDM_SOURCE, run.lake.frame(CDM_SOURCE, [source]))
+    name, holder = run.param("source_name", "Clinical trial data"), run.param("holder", "Not named")
+    source = facts.source(name, holder, release, run.as_of.date())
+    privacy = run.settings.privacy
+    how = facts.metadata(
+        {
+            "code_version": code_version(),
+            "settings_hash": run.settings.digest(),
+            "privacy_mode": privacy.hipaa_compliance_mode,
+            "era_gap_days": eras.GAP_DAYS,
+        },
+        run.as_of,
+    )
+    for table, rows in ((CDM_SOURCE, [source]), (METADATA, how)):
+        run.lake.replace(table, run.lake.frame(table, rows))
     return {"vocabulary_version": release}
-
-
-def _athena_files(folder: Path) -> dict[Path, Table]:
-    """The folder's files that are vocabulary tables; without CONCEPT.csv it is no download."""
-    if not folder.is_dir():
-        raise SourceError(f"no folder {folder.name!r}; give the folder of an Athena download")
-    files = {path.name.upper(): path for path in sorted(folder.iterdir())}
-    if "CONCEPT.CSV" not in files:
-        raise SourceError(f"{folder.name} holds no CONCEPT.csv; give an unpacked Athena download")
-    wanted = {name.upper(): table for name, table in ATHENA_FILES.items()}
-    return {files[name]: table for name, table in wanted.items() if name in files}
 
 
 def _load(run: Run, table: Table, path: Path, digest: str) -> dict[str, Any]:
@@ -201,56 +273,20 @@ def _load(run: Run, table: Table, path: Path, digest: str) -> dict[str, Any]:
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _events(run: Run) -> dict[str, DataFrame]:
+    """Events by source table; devices take their time from the statements of their use."""
+    rows = {source.table.name: run.lake.read(source.table) for source in SOURCES}
+    devices = rows[silver.DEVICE.name]
+    rows[silver.DEVICE.name] = with_device_use(devices, run.lake.read(silver.DEVICE_USE))
+    return {source.table.name: as_events(rows[source.table.name], source) for source in SOURCES}
 
 
-@dataclass(frozen=True)
-class _Routes:
-    """Events by source table, what decides where they go, and how many go where."""
-
-    events: Mapping[str, DataFrame]
-    code_map: DataFrame
-    lost: DataFrame
-    counts: Sequence[Row] = ()
-
-    def routed(self, sources: Iterable[str]) -> DataFrame:
-        """The routed events of these sources."""
-        chosen = together(self.events[source] for source in sorted(sources))
-        return routing.routed(chosen, self.code_map, self.lost)
-
-    def reaching(self, table: Table) -> DataFrame | None:
-        """The routed events that belong to the table; only sources that have any are read."""
-        here = {c["source_table"] for c in self.counts if _is_placed(c, table)}
-        is_here = (F.col("target_table") == table.short_name) & F.col("reason").isNull()
-        return self.routed(here).filter(is_here) if here else None
-
-    def unplaced(self) -> DataFrame:
-        """gold.unplaced_record rows; only sources that have any are read."""
-        sources = {count["source_table"] for count in self.counts if count["reason"]}
-        return routing.unplaced(self.routed(sources or self.events))
-
-    def row_count(self, table: Table) -> int:
-        """OMOP rows that belong to the table."""
-        return sum(count["row_count"] for count in self.counts if _is_placed(count, table))
-
-    def event_count(self, source: str | None = None, reason: str | None = None) -> int:
-        """Silver records of one source, or of one reason."""
-        chosen = [c for c in self.counts if source in (None, c["source_table"])]
-        return sum(c["event_count"] for c in chosen if reason in (None, c["reason"]))
-
-    def surveyed(self) -> "_Routes":
-        """The same with its counts: at most sources x targets x reasons rows are collected."""
-        return replace(self, counts=routing.survey(self.routed(self.events)).collect())
-
-
-def _route(run: Run) -> _Routes:
+def _route(run: Run) -> Routes:
     """Where every event goes; visits are read only where a date is missing."""
-    events = {s.table.name: as_events(run.lake.read(s.table), s) for s in SOURCES}
-    concepts = run.lake.read(CODE_MAP).filter("source_concept_id > 0")
+    events = _events(run)
+    concepts = run.lake.read(CODE_MAP).filter("source_concept_id > 0 OR concept_id > 0")
     maps = run.lake.frame(CODE_MAP, []) if concepts.isEmpty() else concepts
-    routes = _Routes(events, maps, _lost(run)).surveyed()
+    routes = Routes(events, maps, _lost(run)).surveyed()
     undated = {c["source_table"] for c in routes.counts if c["reason"] == "undated"}
     if not undated:
         return routes
@@ -267,20 +303,39 @@ def _lost(run: Run) -> DataFrame:
     return lost.filter("false") if lost.isEmpty() else lost
 
 
-def _is_placed(count: Row, table: Table) -> bool:
-    return count["reason"] is None and count["target_table"] == table.short_name
+def _known(rows: DataFrame, needed: DataFrame) -> DataFrame:
+    """`rows`, or where nothing is `needed` for them a relation known to be empty."""
+    return rows.filter("false") if needed.isEmpty() else rows
 
 
-def _write(run: Run, name: str, routes: _Routes) -> None:
+def _links(run: Run) -> DataFrame:
+    details = run.lake.read(VISIT_DETAIL)
+    return visits.links(run.lake.read(VISIT_OCCURRENCE), _known(details, details))
+
+
+def _rebuild(run: Run, table: Table, rows: DataFrame, needed: DataFrame | None = None) -> int:
+    """Replace a table by rows that are made of `needed`, and say by how many; nothing now and
+    nothing before is no write."""
+    if (rows if needed is None else needed).isEmpty() and run.lake.read(table).isEmpty():
+        run.lake.ensure(table)
+        return 0
+    return run.lake.replace(table, rows).inserted
+
+
+def _write(run: Run, name: str, routes: Routes, links: DataFrame) -> None:
     """Replace one OMOP table by the events that reach it; another number of rows stops the run."""
     table, shape = _SHAPES[name]
-    found, rows = routes.reaching(table), run.lake.frame(table, [])
-    if found is not None:
-        rows = shape(routing.with_value_concepts(found, routes.code_map))
-    _require(table, run.lake.replace(table, rows).inserted == routes.row_count(table))
+    found, count = routes.reaching(table), 0
+    if found is None:
+        _rebuild(run, table, run.lake.frame(table, []))
+    else:
+        linked = routing.with_visits(found, links)
+        rows = shape(routing.with_value_concepts(linked, routes.code_map))
+        count = run.lake.replace(table, rows).inserted
+    _require(table, count == routes.row_count(table))
 
 
-def _check_sources(run: Run, routes: _Routes) -> None:
+def _check_sources(run: Run, routes: Routes) -> None:
     """Each silver record has exactly one first row or one reason."""
     made = [table for table in _EVENTS if run.lake.exists(table)]
     if not made:

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization import concepts
+from clinical_lakehouse.standardization.routing import NOT_HAPPENED
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 
@@ -32,6 +33,8 @@ _DETAILS = {
     "refills": "INT",
     "route_code": "STRING",
     "dose_unit": "STRING",
+    "site_code_system": "STRING",
+    "site_code": "STRING",
 }
 
 
@@ -143,6 +146,15 @@ SOURCES = (
         "recorded_at",
         details={"category_code": "category_code"},
     ),
+    # When a device was used stands in its DeviceUseStatement: with_device_use brings it.
+    Source(silver.DEVICE, "'device_exposure'", f"{concepts.EHR}", "used_at", "used_until"),
+    Source(
+        silver.SPECIMEN,
+        "'specimen'",
+        f"{concepts.EHR}",
+        "collected_at",
+        details={n: n for n in ("quantity", "unit_code", "unit", "site_code_system", "site_code")},
+    ),
     # A report says that its results are there; they are Observations of their own.
     Source(silver.DIAGNOSTIC_REPORT, "'observation'", f"{concepts.EHR}", "effective_at"),
     # An adverse event is a condition the person had, reported on a case report form.
@@ -176,6 +188,15 @@ def as_events(rows: DataFrame, source: Source) -> DataFrame:
         F.expr(source.fallback).alias("fallback_table"),
         *details,
     )
+
+
+def with_device_use(devices: DataFrame, uses: DataFrame) -> DataFrame:
+    """silver.device rows with used_at and used_until: the first and last day of its statements."""
+    happened = uses.filter(~F.coalesce(F.col("status").isin(*NOT_HAPPENED), F.lit(False)))
+    spans = happened.groupBy("device_key").agg(
+        F.min("started_at").alias("used_at"), F.max("ended_at").alias("used_until")
+    )
+    return devices.drop("used_at").join(spans, "device_key", "left")
 
 
 def together(events: Iterable[DataFrame]) -> DataFrame:

@@ -14,18 +14,21 @@ from clinical_lakehouse.standardization.concepts import (
     RACE,
     concept_or_zero,
 )
+from clinical_lakehouse.standardization.places import location_key
 from clinical_lakehouse.standardization.routing import NOT_HAPPENED
 from clinical_lakehouse.standardization.unfed import null
 
 
-def persons(patients: DataFrame, year: int) -> DataFrame:
-    """omop.person: one row per patient whose year of birth the CDM can be told.
+def persons(patients: DataFrame, organizations: DataFrame, year: int) -> DataFrame:
+    """omop.person: one row per patient whose year of birth the CDM can be told; the site is null
+    unless its Organization has come.
 
     Everybody over 89 is written as born 90 years before `year`, the run's: one age for all of them
     (45 CFR 164.514(b)(2)(i)(C)).
     """
     known = patients.filter(~_is_birth_year_unknown())
-    return known.select(
+    sites = organizations.select("organization_key", F.col("organization_key").alias("site_key"))
+    return known.join(sites, "organization_key", "left").select(
         F.col("subject_key").alias("person_id"),
         concept_or_zero("sex", GENDER).alias("gender_concept_id"),
         _year_of_birth(year).alias("year_of_birth"),
@@ -34,9 +37,9 @@ def persons(patients: DataFrame, year: int) -> DataFrame:
         null("TIMESTAMP", "birth_datetime"),
         concept_or_zero("race_code", RACE).alias("race_concept_id"),
         concept_or_zero("ethnicity_code", ETHNICITY).alias("ethnicity_concept_id"),
-        null("BIGINT", "location_id"),
+        location_key("state").alias("location_id"),
         null("BIGINT", "provider_id"),
-        null("BIGINT", "care_site_id"),
+        F.col("site_key").alias("care_site_id"),
         F.col("subject_key").cast("string").alias("person_source_value"),
         F.col("sex").alias("gender_source_value"),
         F.lit(0).alias("gender_source_concept_id"),

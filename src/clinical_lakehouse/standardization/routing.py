@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization.concepts import ALLERGY_TO, concept_or_zero
+from clinical_lakehouse.standardization.keys import hashed_key
 
 # Domain of a standard concept -> table. Domains without a table here go to observation, which
 # OHDSI keeps for what fits nowhere else.
@@ -15,14 +16,15 @@ _TABLES = {
     "Procedure": "procedure_occurrence",
     "Measurement": "measurement",
     "Observation": "observation",
+    "Device": "device_exposure",
+    "Specimen": "specimen",
 }
 # Records that say something was not done, is only planned, or was a mistake.
 NOT_HAPPENED = (
     *("entered-in-error", "not-done", "cancelled", "planned", "preparation", "draft"),
-    *("refuted", "potential"),
+    *("refuted", "potential", "intended"),
 )
 _ALLERGY_DOMAINS = ("Observation", "Condition")
-_LARGEST = 2**63 - 1
 _UNPLACED = ("source_table", "source_key", "component_index", "subject_key", "reason")
 
 
@@ -37,16 +39,26 @@ def routed(events: DataFrame, code_map: DataFrame, unplaced_persons: DataFrame) 
     index = F.coalesce("map_index", F.lit(0))
     reasoned = dated.withColumn("map_index", index).withColumn("reason", _reason())
     once = reasoned.filter("reason IS NULL OR map_index = 0")
-    return once.withColumn("target_table", _target()).withColumn("omop_key", _key())
+    return once.withColumn("target_table", _target()).withColumn("omop_key", omop_key())
 
 
 def with_value_concepts(events: DataFrame, code_map: DataFrame) -> DataFrame:
-    """Routed events with the concepts of their coded value, unit and route; an allergy coded by its
-    substance becomes the kind of allergy, with the substance as its value."""
+    """Routed events with the concepts of their coded value, unit, route and body site.
+
+    An allergy coded by its substance becomes the kind of allergy, with the substance as value.
+    """
     maps = code_map.filter("map_index = 0")
     valued = _with_role(events, maps, "value", "value_system")
     with_unit = _with_role(valued, maps, "unit")
-    return _allergies(_with_role(with_unit, maps, "route"))
+    with_route = _with_role(with_unit, maps, "route")
+    return _allergies(_with_role(with_route, maps, "site", "site_code_system"))
+
+
+def with_visits(events: DataFrame, links: DataFrame) -> DataFrame:
+    """Events with the visit, and the part of it, that their encounter became: null where it is
+    none. `links` comes from visits.links."""
+    same = F.col("encounter_key") == F.col("visit_link_key")
+    return events.join(links, same, "left").drop("visit_link_key")
 
 
 def with_visit_dates(events: DataFrame, encounters: DataFrame) -> DataFrame:
@@ -71,10 +83,19 @@ def survey(events: DataFrame) -> DataFrame:
     return grouped.agg(first.alias("event_count"), F.count(F.lit(1)).alias("row_count"))
 
 
+def omop_key() -> Column:
+    """An event's key: the silver key for the record itself and its first concept, else a hash of
+    source_table, source_key, component_index and map_index."""
+    parts = ("source_table", "source_key", "component_index", "map_index")
+    is_first = (F.col("component_index") == 0) & (F.col("map_index") == 0)
+    return F.when(is_first, F.col("source_key")).otherwise(hashed_key(*parts))
+
+
 def _with_event_concept(events: DataFrame, code_map: DataFrame) -> DataFrame:
     own = code_map.filter("role = 'event'").select(
         *("source_table", "code_system", "code"),
         *("map_index", "source_concept_id", "concept_id", "domain_id"),
+        F.col("value_concept_id").alias("implied_value_concept_id"),
     )
     same = {name: name for name in ("source_table", "code_system", "code")}
     return _joined(events, own, same)
@@ -104,7 +125,8 @@ def _joined(events: DataFrame, maps: DataFrame, same: Mapping[str, str]) -> Data
 def _allergies(events: DataFrame) -> DataFrame:
     is_substance = _is_allergy() & ~F.col("domain_id").isin(*_ALLERGY_DOMAINS)
     by_category = concept_or_zero("category_code", ALLERGY_TO)
-    value = F.when(is_substance, F.col("concept_id")).otherwise(F.col("value_concept_id"))
+    told = F.coalesce("value_concept_id", "implied_value_concept_id")
+    value = F.when(is_substance, F.col("concept_id")).otherwise(told)
     event = F.when(is_substance, by_category).otherwise(F.col("concept_id"))
     return events.withColumns({"value_concept_id": value, "concept_id": event})
 
@@ -140,11 +162,3 @@ def _target() -> Column:
         .when(F.col("domain_id").isNotNull(), by_domain)
         .otherwise(F.col("fallback_table"))
     )
-
-
-def _key() -> Column:
-    """The silver key for the record itself and its first concept, else a positive hash."""
-    parts = ("source_table", "source_key", "component_index", "map_index")
-    hashed = F.xxhash64(*parts).bitwiseAND(F.lit(_LARGEST))
-    is_first = (F.col("component_index") == 0) & (F.col("map_index") == 0)
-    return F.when(is_first, F.col("source_key")).otherwise(hashed)

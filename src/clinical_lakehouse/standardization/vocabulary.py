@@ -1,12 +1,15 @@
 """Reads an Athena download's files into their contracts, and finds standard concepts of codes."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.omop_vocabulary import ATHENA_FILES, SOURCE_TO_CONCEPT_MAP
 
 # FHIR code system URI (or its OID) -> OMOP vocabulary.
 _OID = "urn:oid:2.16.840.1.113883.6"
@@ -34,11 +37,33 @@ VOCABULARIES = {
     "http://unitsofmeasure.org": "UCUM",
 }
 
+_OWN_MAP = f"{SOURCE_TO_CONCEPT_MAP.short_name.upper()}.CSV"
+
 
 def vocabulary_of(system: str) -> Column:
     """The OMOP vocabulary of a column of FHIR system URIs: null for an unknown one."""
     pairs = [F.lit(item) for pair in VOCABULARIES.items() for item in pair]
     return F.create_map(*pairs)[F.col(system)]
+
+
+def athena_files(folder: Path) -> dict[Path, Table]:
+    """The folder's files that are vocabulary tables, the person's own map among them.
+
+    A folder that holds neither CONCEPT.csv nor that map raises SourceError.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"no folder {folder.name!r}; give the folder of an Athena download")
+    files = {path.name.upper(): path for path in sorted(folder.iterdir())}
+    if not {"CONCEPT.CSV", _OWN_MAP} & files.keys():
+        raise SourceError(f"{folder.name} holds no CONCEPT.csv; give an unpacked Athena download")
+    wanted = {name.upper(): table for name, table in ATHENA_FILES.items()}
+    return {files[name]: table for name, table in wanted.items() if name in files}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def athena_schema(header: str, table: Table) -> str:
@@ -56,46 +81,84 @@ def athena_schema(header: str, table: Table) -> str:
 
 
 def source_concepts(codes: DataFrame, concepts: DataFrame) -> DataFrame:
-    """One concept per known code of `codes` (vocabulary_id and code, distinct): one that holds
-    before a withdrawn one, then the lower id."""
+    """One concept per known code of `codes` (vocabulary_id and code, distinct): the one that holds,
+    else the withdrawn one with the lowest id, with its `fault`.
+
+    Where several hold, nobody can say which is meant: id 0, fault ambiguous.
+    """
     keys: Sequence[str] = ("vocabulary_id", "code")
     named = concepts.withColumn("code", F.col("concept_code"))
-    same_code = Window.partitionBy(*keys).orderBy(~_holds("invalid_reason"), "concept_id")
-    matched = named.join(codes, list(keys))
-    first = matched.withColumn("_rank", F.row_number().over(same_code)).filter("_rank = 1")
+    holds = _holds("invalid_reason")
+    ordered = Window.partitionBy(*keys).orderBy(~holds, "concept_id")
+    valid_count = F.count_if(holds).over(Window.partitionBy(*keys))
+    ranked = named.join(codes, list(keys)).select(
+        *(*keys, "concept_id", "standard_concept"),
+        F.when(valid_count > 1, "ambiguous").when(valid_count == 0, "deprecated").alias("fault"),
+        F.row_number().over(ordered).alias("_rank"),
+    )
+    is_known = ~F.col("fault").eqNullSafe(F.lit("ambiguous"))
     is_standard = F.coalesce(F.col("standard_concept") == "S", F.lit(False))
-    return first.select(
-        *keys, F.col("concept_id").alias("source_concept_id"), is_standard.alias("is_standard")
+    return ranked.filter("_rank = 1").select(
+        *keys,
+        F.when(is_known, F.col("concept_id")).otherwise(0).alias("source_concept_id"),
+        (is_standard & F.col("fault").isNull()).alias("is_standard"),
+        "fault",
     )
 
 
 def standard_concepts(sources: DataFrame, concepts: DataFrame, relations: DataFrame) -> DataFrame:
-    """One row per source concept and standard concept it maps to, by Maps to.
+    """One row per source concept and standard concept it maps to, by Maps to, with the concept of
+    its value, by Maps to value.
 
     `sources` comes from source_concepts. One that maps to nothing gives a row with a null
     concept_id.
     """
-    holds = _holds("invalid_reason")
-    maps_to = relations.filter((F.col("relationship_id") == "Maps to") & holds)
-    pairs = maps_to.select(F.col("concept_id_1").alias("source_concept_id"), "concept_id_2")
+    kinds = F.col("relationship_id").isin("Maps to", "Maps to value")
+    pairs = relations.filter(kinds & _holds("invalid_reason")).select(
+        F.col("concept_id_1").alias("source_concept_id"), "relationship_id", "concept_id_2"
+    )
+    is_target, to = F.col("relationship_id") == "Maps to", F.col("concept_id_2")
+    related = sources.filter("source_concept_id > 0").join(pairs, "source_concept_id", "left")
     # A standard concept stands for itself, also where the download's relations were cut.
-    itself = sources.filter("is_standard").select(
-        "vocabulary_id", "code", "source_concept_id", F.col("source_concept_id").alias("to_id")
+    itself = F.when(F.col("is_standard"), F.array("source_concept_id")).otherwise(F.array())
+    grouped = related.groupBy("vocabulary_id", "code", "source_concept_id", "is_standard").agg(
+        F.collect_set(F.when(is_target, to)).alias("targets"),
+        F.min(F.when(~is_target, to)).alias("value_concept_id"),
     )
-    mapped = sources.join(pairs, "source_concept_id").select(
-        "vocabulary_id", "code", "source_concept_id", F.col("concept_id_2").alias("to_id")
+    targets = F.explode(F.array_union(F.col("targets"), itself.cast("array<int>")))
+    mapped = grouped.select("vocabulary_id", "code", "value_concept_id", targets.alias("to_id"))
+    return _with_unmapped(sources, mapped.join(_standard(concepts), "to_id"))
+
+
+def human_concepts(codes: DataFrame, concepts: DataFrame, source_map: DataFrame) -> DataFrame:
+    """The same rows for codes that a person has mapped (omop.source_to_concept_map); only standard
+    concepts that hold count."""
+    entries = source_map.filter(_holds("invalid_reason")).select(
+        F.col("source_vocabulary_id").alias("vocabulary_id"),
+        F.col("source_code").alias("code"),
+        "source_concept_id",
+        F.col("target_concept_id").alias("to_id"),
     )
-    targets = concepts.filter((F.col("standard_concept") == "S") & holds).select(
-        F.col("concept_id").alias("to_id"), "domain_id"
+    named = entries.join(codes, ["vocabulary_id", "code"]).join(_standard(concepts), "to_id")
+    sources = named.groupBy("vocabulary_id", "code").agg(
+        F.max("source_concept_id").alias("source_concept_id"),
+        F.lit(None).cast("string").alias("fault"),
     )
-    found = mapped.union(itself).distinct().join(targets, "to_id")
+    found = named.withColumn("value_concept_id", F.lit(None).cast("int"))
     return _with_unmapped(sources, found)
+
+
+def _standard(concepts: DataFrame) -> DataFrame:
+    standard = concepts.filter((F.col("standard_concept") == "S") & _holds("invalid_reason"))
+    return standard.select(F.col("concept_id").alias("to_id"), "domain_id")
 
 
 def _with_unmapped(sources: DataFrame, found: DataFrame) -> DataFrame:
     per_code = Window.partitionBy("vocabulary_id", "code").orderBy("to_id")
     ranked = found.withColumn("map_index", F.row_number().over(per_code) - 1)
-    kept = ranked.select("vocabulary_id", "code", "to_id", "domain_id", "map_index")
+    kept = ranked.select(
+        *("vocabulary_id", "code", "to_id", "domain_id", "map_index", "value_concept_id")
+    )
     return sources.join(kept, ["vocabulary_id", "code"], "left").select(
         "vocabulary_id",
         "code",
@@ -103,6 +166,8 @@ def _with_unmapped(sources: DataFrame, found: DataFrame) -> DataFrame:
         F.col("to_id").alias("concept_id"),
         "domain_id",
         F.coalesce("map_index", F.lit(0)).alias("map_index"),
+        "value_concept_id",
+        "fault",
     )
 
 

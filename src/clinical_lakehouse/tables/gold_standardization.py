@@ -3,8 +3,8 @@
 from clinical_lakehouse.tables.contract import Column, Phi, Table, key
 
 _OWNER = "data-engineering"
-_ROLES = "event, value, unit or route"
-_REASONS = "no_code, unknown_system, unknown_code or no_standard_map"
+_ROLES = "event, value, unit, route or site"
+_REASONS = "no_code, unknown_system, unknown_code, ambiguous, deprecated or no_standard_map"
 
 _USE = (
     Column("source_table", "STRING", "Silver table the code stands in.", False),
@@ -37,6 +37,7 @@ CODE_MAP = Table(
         Column("source_concept_id", "INT", "Concept of the code itself, 0 where none.", False),
         Column("concept_id", "INT", "Standard concept, 0 where none.", False),
         Column("domain_id", "STRING", "Domain of the standard concept."),
+        Column("value_concept_id", "INT", "Value that the code implies (Maps to value)."),
         Column("reason", "STRING", f"Why there is none: {_REASONS}."),
     ),
 )
@@ -51,6 +52,7 @@ UNMAPPED_CODE = Table(
         *_COUNTED,
         Column("source_concept_id", "INT", "Concept of the code itself, 0 where none.", False),
         Column("reason", "STRING", f"{_REASONS}.", False),
+        Column("source_vocabulary_id", "STRING", "What omop.source_to_concept_map calls it."),
     ),
 )
 

@@ -13,6 +13,8 @@ from clinical_lakehouse.tables.contract import (
 )
 from clinical_lakehouse.tables.omop_columns import (
     OWNER,
+    cdm_table,
+    coded,
     concept,
     day,
     moment,
@@ -22,30 +24,13 @@ from clinical_lakehouse.tables.omop_columns import (
 )
 
 _PERSON = ref("person_id", "The person: silver.patient.subject_key.", True)
-_PROVIDER = ref("provider_id", "Who did it; null until omop.provider is made.")
+_PROVIDER = ref("provider_id", "Who did it; null where the source names nobody.")
 _VISIT = (
     ref("visit_occurrence_id", "The visit it belongs to."),
     ref("visit_detail_id", "The part of the visit it belongs to."),
 )
 
-
-def _table(
-    name: str, grain: str, columns: tuple[Column, ...], checks: tuple[Check, ...] = ()
-) -> Table:
-    """A table of the CDM whose key is its first column."""
-    return Table(
-        f"omop.{name}", f"One row per {grain}.", OWNER, (columns[0].name,), columns, checks
-    )
-
-
-def _coded(lead: str, what: str) -> tuple[Column, ...]:
-    return (
-        text(f"{lead}_source_value", f"{what} as the source codes it."),
-        concept(f"{lead}_source_concept_id", f"{what}: concept of the source's own code."),
-    )
-
-
-PERSON = _table(
+PERSON = cdm_table(
     "person",
     "person",
     (
@@ -63,9 +48,9 @@ PERSON = _table(
         moment("birth_datetime", "Never filled: identifies."),
         concept("race_concept_id", "OMB race, 0 where not known.", True),
         concept("ethnicity_concept_id", "38003563 Hispanic, 38003564 not, else 0.", True),
-        ref("location_id", "Where the person lives; null until omop.location is made."),
+        ref("location_id", "The state the person lives in."),
         _PROVIDER,
-        ref("care_site_id", "The person's site; null until omop.care_site is made."),
+        ref("care_site_id", "The person's site."),
         text("person_source_value", "The person's surrogate key, never an identifier."),
         text("gender_source_value", "FHIR administrative gender."),
         concept("gender_source_concept_id", "0: FHIR's codes are no vocabulary."),
@@ -80,7 +65,7 @@ PERSON = _table(
     ),
 )
 
-OBSERVATION_PERIOD = _table(
+OBSERVATION_PERIOD = cdm_table(
     "observation_period",
     "person with any dated record: from the first to the last",
     (
@@ -96,7 +81,7 @@ OBSERVATION_PERIOD = _table(
     ),
 )
 
-VISIT_OCCURRENCE = _table(
+VISIT_OCCURRENCE = cdm_table(
     "visit_occurrence",
     "visit that took place",
     (
@@ -109,13 +94,13 @@ VISIT_OCCURRENCE = _table(
         moment("visit_end_datetime", "End."),
         concept("visit_type_concept_id", "Where the record comes from.", True),
         _PROVIDER,
-        ref("care_site_id", "The site; null until omop.care_site is made."),
-        *_coded("visit", "FHIR class"),
+        ref("care_site_id", "The site, else the place."),
+        *coded("visit", "FHIR class"),
         concept("admitted_from_concept_id", "Admitted from."),
         text("admitted_from_source_value", "Admitted from, as sent."),
         concept("discharged_to_concept_id", "Discharged to."),
         text("discharged_to_source_value", "Discharged to, as sent."),
-        ref("preceding_visit_occurrence_id", "The visit before."),
+        ref("preceding_visit_occurrence_id", "The visit that began before it."),
     ),
     (refers_to("person_id", PERSON), ordered("visit_start_date", "visit_end_date")),
 )
@@ -129,7 +114,7 @@ def _event(
         refers_to("person_id", PERSON),
         refers_to("visit_occurrence_id", VISIT_OCCURRENCE),
     )
-    return _table(name, grain, columns, (*references, *checks))
+    return cdm_table(name, grain, columns, (*references, *checks))
 
 
 CONDITION_OCCURRENCE = _event(
@@ -148,7 +133,7 @@ CONDITION_OCCURRENCE = _event(
         text("stop_reason", "Why it ended."),
         _PROVIDER,
         *_VISIT,
-        *_coded("condition", "Diagnosis"),
+        *coded("condition", "Diagnosis"),
         text("condition_status_source_value", "FHIR clinical status."),
     ),
     (ordered("condition_start_date", "condition_end_date"),),
@@ -176,7 +161,7 @@ DRUG_EXPOSURE = _event(
         text("lot_number", "Never filled."),
         _PROVIDER,
         *_VISIT,
-        *_coded("drug", "Drug"),
+        *coded("drug", "Drug"),
         text("route_source_value", "Route as the source codes it."),
         text("dose_unit_source_value", "Unit of the dose."),
     ),
@@ -203,7 +188,7 @@ PROCEDURE_OCCURRENCE = _event(
         number("quantity", "How many.", "INT"),
         _PROVIDER,
         *_VISIT,
-        *_coded("procedure", "Procedure"),
+        *coded("procedure", "Procedure"),
         text("modifier_source_value", "How it was done, as sent."),
     ),
     (ordered("procedure_date", "procedure_end_date"),),
@@ -228,8 +213,8 @@ MEASUREMENT = _event(
         number("range_high", "Reference range, high, in the same unit."),
         _PROVIDER,
         *_VISIT,
-        *_coded("measurement", "What was measured"),
-        *_coded("unit", "Unit"),
+        *coded("measurement", "What was measured"),
+        *coded("unit", "Unit"),
         text("value_source_value", "The value as sent."),
         ref("measurement_event_id", "A record it belongs to."),
         concept("meas_event_field_concept_id", "Which table that record is in."),
@@ -253,7 +238,7 @@ OBSERVATION = _event(
         concept("unit_concept_id", "Unit; null where none was sent, 0 where not known."),
         _PROVIDER,
         *_VISIT,
-        *_coded("observation", "What was observed"),
+        *coded("observation", "What was observed"),
         text("unit_source_value", "Unit as sent."),
         text("qualifier_source_value", "FHIR interpretation."),
         text("value_source_value", "The value as sent."),
@@ -262,7 +247,7 @@ OBSERVATION = _event(
     ),
 )
 
-DEATH = _table(
+DEATH = cdm_table(
     "death",
     "person known to have died on a known day",
     (
@@ -271,7 +256,7 @@ DEATH = _table(
         moment("death_datetime", "Time of death."),
         concept("death_type_concept_id", "Where the record comes from."),
         concept("cause_concept_id", "Cause: standard concept."),
-        *_coded("cause", "Cause"),
+        *coded("cause", "Cause"),
     ),
     (refers_to("person_id", PERSON),),
 )

@@ -1,6 +1,6 @@
 """Short ways to write an OMOP CDM column: its logical type decides the SQL type."""
 
-from clinical_lakehouse.tables.contract import Column, Phi, key
+from clinical_lakehouse.tables.contract import Check, Column, Phi, Table, key
 
 OWNER = "data-engineering"
 
@@ -41,4 +41,21 @@ def valid() -> tuple[Column, ...]:
         Column("valid_start_date", "DATE", "First day it holds.", False),
         Column("valid_end_date", "DATE", "Last day it holds; 2099-12-31 while it does.", False),
         Column("invalid_reason", "STRING", "D deleted, U replaced; null while it holds."),
+    )
+
+
+def cdm_table(
+    name: str, grain: str, columns: tuple[Column, ...], checks: tuple[Check, ...] = ()
+) -> Table:
+    """A table of the CDM whose key is its first column."""
+    return Table(
+        f"omop.{name}", f"One row per {grain}.", OWNER, (columns[0].name,), columns, checks
+    )
+
+
+def coded(lead: str, what: str) -> tuple[Column, ...]:
+    """A code as the source has it, and the concept of that code."""
+    return (
+        text(f"{lead}_source_value", f"{what} as the source codes it."),
+        concept(f"{lead}_source_concept_id", f"{what}: concept of the source's own code."),
     )

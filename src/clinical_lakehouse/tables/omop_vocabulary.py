@@ -99,8 +99,20 @@ DRUG_STRENGTH = _table(
     number("box_size", "Units in a box.", "INT"),
     *valid(),
 )
+SOURCE_TO_CONCEPT_MAP = _table(
+    "source_to_concept_map",
+    "source code that a person has mapped, and standard concept",
+    ("source_vocabulary_id", "source_code", "target_concept_id"),
+    text("source_code", "Code as the source sends it.", True),
+    concept("source_concept_id", "Concept of the code itself, 0 where none.", True),
+    text("source_vocabulary_id", "As gold.unmapped_code lists it: a vocabulary or a system.", True),
+    text("source_code_description", "What the code means."),
+    concept("target_concept_id", "Standard concept it maps to.", True),
+    text("target_vocabulary_id", "Vocabulary of that concept.", True),
+    *valid(),
+)
 
-# What an Athena download brings, by the name of its file.
+# What an Athena download brings, by the name of its file; the last one is the person's own.
 ATHENA_FILES: dict[str, Table] = {
     f"{table.short_name.upper()}.csv": table
     for table in (
@@ -113,5 +125,6 @@ ATHENA_FILES: dict[str, Table] = {
         CONCEPT_ANCESTOR,
         CONCEPT_SYNONYM,
         DRUG_STRENGTH,
+        SOURCE_TO_CONCEPT_MAP,
     )
 }

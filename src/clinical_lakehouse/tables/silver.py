@@ -174,6 +174,51 @@ DOCUMENT_REFERENCE = _event(
     "document's metadata (FHIR DocumentReference), never its text",
     start="authored_at",
 )
+DEVICE = _event(
+    "device",
+    "device that belongs to a person (FHIR Device), without its identifiers or dates",
+    start="used_at",
+)
+SPECIMEN = _event(
+    "specimen",
+    "specimen of a person (FHIR Specimen)",
+    Column("quantity", "DOUBLE", "collection.quantity, in unit_code."),
+    Column("unit_code", "STRING", "UCUM code of the quantity."),
+    Column("unit", "STRING", "Unit as displayed."),
+    *_coding("site", "collection.bodySite"),
+    start="collected_at",
+)
+DEVICE_USE = Table(
+    name="silver.device_use",
+    comment="One row per statement that a device was used (FHIR DeviceUseStatement).",
+    owner=_OWNER,
+    key=("device_use_key",),
+    columns=(
+        key("device_use_key", "The resource."),
+        _SUBJECT,
+        key("device_key", "silver.device.", nullable=True),
+        Column("status", "STRING", "active, completed, intended, ..."),
+        _at("started_at", "First used"),
+        _at("ended_at", "Last used"),
+    ),
+    checks=(refers_to("subject_key", PATIENT), ordered("started_at", "ended_at")),
+)
+COVERAGE = Table(
+    name="silver.coverage",
+    comment="One row per insurance coverage (FHIR Coverage), without member or policy numbers.",
+    owner=_OWNER,
+    key=("coverage_key",),
+    columns=(
+        key("coverage_key", "The resource."),
+        _SUBJECT,
+        Column("status", "STRING", "active, cancelled, ..."),
+        *_coding("type", "Kind of coverage"),
+        _at("started_at", "Start"),
+        _at("ended_at", "End"),
+        key("payer_key", "The payer: silver.organization.", nullable=True),
+    ),
+    checks=(refers_to("subject_key", PATIENT), ordered("started_at", "ended_at")),
+)
 
 ADVERSE_EVENT = _event(
     "adverse_event",
