@@ -54,6 +54,7 @@ setup(
     install_requires=[
         "altair==6.3.0",
         "click>=8.1,<9",
+        "cryptography>=42",
         "fhir.resources==8.3.0",
         "great-expectations==1.24.1",
         "hyperopt==0.3.0",
@@ -64,7 +65,9 @@ setup(
         "pandas>=2.2,<3",
         "pyarrow>=15",
         "pydantic>=2.7,<3",
+        "PyJWT>=2.8,<3",
         "pyyaml>=6,<7",
+        "requests>=2.31,<3",
         "rich>=13,<16",
         "scikit-learn>=1.5,<2",
         "scipy>=1.11,<2",
