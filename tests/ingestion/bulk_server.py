@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import jwt
 import orjson
@@ -38,11 +38,12 @@ class BulkServer:
         self.exports: dict[str, dict[str, Any]] = {}
         self.deleted: list[str] = []
         self.tokens: dict[str, datetime] = {}
+        self.issued = 0
         self.assertions: list[dict[str, Any]] = []
         self.polls, self.retry_after, self.token_seconds = 1, "1", 300
         self.clients: dict[str, Any] = {}  # client_id -> public key
         self.needs_token = self.has_ranges = self.file_token = self.has_counts = True
-        self.stall_seconds, self.slow_hook = 1.0, None
+        self.stall_seconds = 1.0
         self.now = lambda: datetime.now(UTC)
         self.lock = threading.Lock()
         self.base = ""
@@ -61,7 +62,8 @@ class BulkServer:
         return [(path, headers) for m, path, headers in self.seen if m == method and part in path]
 
     def issue_token(self) -> str:
-        token = f"token-{len(self.tokens)}"
+        self.issued += 1
+        token = f"token-{self.issued}"
         self.tokens[token] = self.now() + timedelta(seconds=self.token_seconds)
         return token
 
@@ -77,7 +79,7 @@ class BulkServer:
         for one in self.resources:
             person = one["id"] if one["resourceType"] == "Patient" else _person(one)
             is_new = not since or datetime.fromisoformat(one["meta"]["lastUpdated"]) > since
-            is_member = group is None or person in self.groups[group]
+            is_member = group is None or person in self.groups[unquote(group)]
             if is_new and is_member and (types == [""] or one["resourceType"] in types):
                 found.setdefault(one["resourceType"], []).append(one)
         return found
@@ -151,10 +153,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def is_let_in(self, needs: bool = True) -> bool:
         self.bulk.seen.append((self.command, self.path, dict(self.headers)))
-        if needs and self.bulk.needs_token:
-            if not self.bulk.accepts(self.headers.get("Authorization", "")):
-                self.refuse(401, "login")
-                return False
+        token = self.headers.get("Authorization", "")
+        if needs and self.bulk.needs_token and not self.bulk.accepts(token):
+            self.refuse(401, "login")
+            return False
         if self.command == "GET" and self.bulk.happens("error_500"):
             self.refuse(500, "transient")
             return False
@@ -178,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = (self.headers.get("Prefer"), self.headers.get("Accept"))
         if asked != ("respond-async", "application/fhir+json"):
             self.refuse(400, "invalid")
-        elif group and group not in self.bulk.groups:
+        elif group and unquote(group) not in self.bulk.groups:
             self.refuse(404, "not-found")
         else:
             id_ = self.bulk.started(self.path, group)
@@ -212,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.bulk.happens("missing"):
             self.refuse(404, "not-found")
         else:
-            self.send_file(body[: len(body) * 2 // 3] if self.bulk.happens("truncated") else body)
+            self.send_file(
+                body[: len(body) * 2 // 3 - 7] if self.bulk.happens("truncated") else body
+            )
 
     def send_file(self, body: bytes) -> None:
         first = 0
@@ -234,7 +238,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, body: bytes) -> None:
         half = len(body) // 2
-        fault = next((f for f in ("slow", "cut", "token_expiry") if self.bulk.happens(f)), None)
+        faults = ("slow", "cut", "token_expiry") if len(body) > 10_000 else ()
+        fault = next((name for name in faults if self.bulk.happens(name)), None)
         self.wfile.write(body[:half] if fault else body)
         self.wfile.flush()
         if fault == "slow":

@@ -1,6 +1,6 @@
 """A bulk export is landed whole or not at all, whatever the server does, and it says so."""
 
-import json
+import gzip
 import os
 import signal
 import subprocess
@@ -80,7 +80,7 @@ class Client:
     bulk: BulkServer
     landing: Path
     clock: Clock = field(default_factory=Clock)
-    patience: Patience = Patience(read_seconds=0.4, retries=3, longest_pause_seconds=60)
+    patience: Patience = Patience(read_seconds=0.3, retries=2, longest_pause_seconds=60)
     is_stopped: Callable[[], bool] = lambda: False
     scope: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
@@ -92,10 +92,9 @@ class Client:
     def current(self):
         return self.token
 
-    def renewed(self, refused):
+    def renew(self, refused):
         if refused == self.token:
             self.token = self.bulk.issue_token()
-        return self.token
 
     @property
     def wire(self):
@@ -155,7 +154,9 @@ def test_a_fault_that_passes_is_recovered_from(client, fault):
 @pytest.mark.parametrize("fault", EIGHT)
 def test_a_fault_that_stays_is_reported_and_lands_nothing(client, fault):
     client.bulk.faults[fault] = FOREVER
+    client.bulk.retry_after = "60"
     client.bulk.has_ranges = False  # else each try brings some bytes, and slow is no fault
+    client.options = {"at_once": 1}
     with pytest.raises(SourceError) as refusal:
         client.bring()
     assert client.bulk.happened[fault] > 1
@@ -437,6 +438,7 @@ def test_error_files_are_counted_and_make_the_batch_partial(client):
     result = client.bring()
     assert result.state == "partial"
     assert result.issues == {"error/processing": 2, "unreadable": 1, "warning/other": 1}
+    cancel(client.wire, client.batch.draft)
     assert landed(client.landing) == everything(client.bulk)
     assert find(client.landing).ignored == ("bulk-export-id/_error.0000.ndjson",)
 
@@ -498,7 +500,7 @@ def test_a_token_is_not_sent_in_the_clear(client):
 def test_a_token_that_cannot_be_renewed_is_reported_and_the_draft_kept(client):
     client.bulk.faults["token_expiry"] = 1
     client.bulk.polls = 0
-    wire = replace(client.wire, tokens=GivenToken(lambda: "token-0"))
+    wire = replace(client.wire, tokens=GivenToken(lambda: "token-1"))
     with pytest.raises(SourceError, match=r"refused the token for a file \(HTTP 401\)"):
         bring(wire, client.batch)
     assert client.batch.draft.state()["export_id"] == "id"
@@ -567,12 +569,10 @@ def test_a_malformed_manifest_is_refused_by_its_element(changes, said):
 def test_the_public_export_comes_through_unchanged(public_data, tmp_path):
     """smart_bulk_10_partial: 13 patients as a SMART Bulk Data server exported them."""
     folder = public_data("smart_bulk_10_partial")
-    import gzip
-
     rows = [
         orjson.loads(line)
         for path in sorted(folder.glob("*.000.ndjson.gz"))
-        for line in gzip.open(path, "rb")
+        for line in gzip.decompress(path.read_bytes()).splitlines()
     ]
     for row in rows:
         row.setdefault("meta", {}).setdefault("lastUpdated", OLD)
@@ -581,4 +581,4 @@ def test_the_public_export_comes_through_unchanged(public_data, tmp_path):
         bulk.faults.update({"cut": 3, "error_500": 2, "busy_429": 1})
         result = client.bring()
     assert result.received_count == result.expected_count == len(rows)
-    assert json.loads(json.dumps(landed(client.landing))) == everything(bulk)
+    assert landed(client.landing) == everything(bulk)

@@ -1,6 +1,7 @@
 """HTTP to a FHIR server: bounded waiting, retries with Retry-After, a token that renews itself."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -76,8 +77,8 @@ class Tokens(Protocol):
     def current(self) -> str:
         """A token to send now."""
 
-    def renewed(self, refused: str) -> str:
-        """Another token, after the server refused this one; the same if there is no other."""
+    def renew(self, refused: str) -> None:
+        """Get another token, if there is one, after the server refused this one."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,18 @@ class Wire:
         Raises SourceError where the server cannot be reached, or time is up.
         """
         tokens = self.tokens if with_token else None
-        token = tokens.current() if tokens else None
-        failures, has_renewed = 0, False
+        failures, is_renewed = 0, False
         for number in count():
             self.pace.check()
+            token = tokens.current() if tokens else None
             response = self._once(method, url, headers, form, token)
             status = response.status_code if response is not None else 0
-            if response is not None and status == 401 and tokens and token and not has_renewed:
+            if response is not None and status == 401 and tokens and token and not is_renewed:
                 response.close()
-                token, has_renewed = tokens.renewed(token), True
+                tokens.renew(token)
+                is_renewed = True
                 continue
+            is_renewed = False  # a wait may outlive the new token too
             if response is not None and status not in _PASSING:
                 return response
             failures += status != 429  # a busy server is waited for as long as there is time
@@ -162,16 +165,19 @@ class Wire:
         return min(max(asked, self.patience.first_pause_seconds), longest)
 
     def drop(self, url: str) -> int:
-        """DELETE once, after which nothing is waited for; the status, 0 where none came."""
-        try:
-            token = self.tokens.current() if self.tokens else None
-            response = self._once("DELETE", url, {"Accept": "application/json"}, None, token)
-        except SourceError:
-            return 0
-        if response is None:
-            return 0
-        response.close()
-        return response.status_code
+        """DELETE without waiting for anything; the status, 0 where none came."""
+        status = 0
+        with suppress(SourceError):
+            for _ in range(2):
+                token = self.tokens.current() if self.tokens else None
+                response = self._once("DELETE", url, {"Accept": "application/json"}, None, token)
+                status = response.status_code if response is not None else 0
+                if response is not None:
+                    response.close()
+                if status != 401 or self.tokens is None or not token:
+                    break
+                self.tokens.renew(token)
+        return status
 
 
 class _Bearer(requests.auth.AuthBase):

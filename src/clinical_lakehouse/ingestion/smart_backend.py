@@ -81,7 +81,7 @@ def with_tokens(wire: Wire, auth: Mapping[str, Any], secret: Callable[[], str]) 
 
 @dataclass(frozen=True)
 class GivenToken:
-    """A bearer token that somebody else made; read again when it is refused."""
+    """A bearer token that somebody else made; read anew for each request."""
 
     read: Callable[[], str]
 
@@ -89,9 +89,8 @@ class GivenToken:
         """The token."""
         return self.read()
 
-    def renewed(self, refused: str) -> str:
-        """The token as it stands now."""
-        return self.read()
+    def renew(self, refused: str) -> None:
+        """Nothing to do: whoever made it may have put another in its place."""
 
 
 class BackendServices:
@@ -115,12 +114,11 @@ class BackendServices:
                 self._fetch()
             return self._token
 
-    def renewed(self, refused: str) -> str:
-        """A new token, unless another thread has fetched one since."""
+    def renew(self, refused: str) -> None:
+        """Fetch a new token, unless another thread has done so since."""
         with self._lock:
             if self._token == refused:
                 self._fetch()
-            return self._token
 
     def _fetch(self) -> None:
         with self.wire.send(
