@@ -259,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
             assert form["grant_type"] == "client_credentials"
             assert form["client_assertion_type"] == kind
             claims = self.verified(form["client_assertion"])
-        except (AssertionError, KeyError, jwt.PyJWTError):
+        except (AssertionError, KeyError, TypeError, AttributeError, jwt.PyJWTError):
             return self.answer(400, {"error": "invalid_client"})
         self.bulk.assertions.append(claims)
         lives = self.bulk.token_seconds
