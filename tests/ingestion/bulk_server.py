@@ -1,5 +1,6 @@
 """A FHIR server with Bulk Data export on 127.0.0.1, by the IG 2.0, with faults to switch on."""
 
+import gzip
 import json
 import re
 import threading
@@ -43,6 +44,7 @@ class BulkServer:
         self.polls, self.retry_after, self.token_seconds = 1, "1", 300
         self.clients: dict[str, Any] = {}  # client_id -> public key
         self.needs_token = self.has_ranges = self.file_token = self.has_counts = True
+        self.packs = False
         self.stall_seconds = 1.0
         self.now = lambda: datetime.now(UTC)
         self.lock = threading.Lock()
@@ -214,9 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.bulk.happens("missing"):
             self.refuse(404, "not-found")
         else:
-            self.send_file(
-                body[: len(body) * 2 // 3 - 7] if self.bulk.happens("truncated") else body
-            )
+            body = body[: len(body) * 2 // 3 - 7] if self.bulk.happens("truncated") else body
+            self.send_file(gzip.compress(body, mtime=0) if self.bulk.packs else body)
 
     def send_file(self, body: bytes) -> None:
         first = 0
@@ -231,6 +232,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.bulk.has_ranges:
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("ETag", '"v1"')
+        if self.bulk.packs:
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body) - first))
         self.end_headers()
         self.send_body(body[first:])
@@ -238,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, body: bytes) -> None:
         half = len(body) // 2
-        faults = ("slow", "cut", "token_expiry") if len(body) > 10_000 else ()
+        faults = ("slow", "cut", "token_expiry") if len(body) > 1_000 else ()
         fault = next((name for name in faults if self.bulk.happens(name)), None)
         self.wfile.write(body[:half] if fault else body)
         self.wfile.flush()

@@ -18,7 +18,7 @@ from clinical_lakehouse.errors import SettingsError, SourceError
 from clinical_lakehouse.ingestion.bulk_batch import Batch, bring, cancel
 from clinical_lakehouse.ingestion.bulk_export import Scope, manifest_of
 from clinical_lakehouse.ingestion.bulk_http import Pace, Patience, Wire, retry_after
-from clinical_lakehouse.ingestion.landing import find
+from clinical_lakehouse.ingestion.landing import find, opened
 from clinical_lakehouse.ingestion.smart_backend import GivenToken
 from tests.ingestion.bulk_server import FOREVER, BulkServer, serving
 
@@ -121,10 +121,11 @@ def client(bulk, tmp_path):
 
 def landed(folder):
     """Ids of the resources in the landing folder, as `land` would find them."""
-    lines = [
-        line for name in find(folder).names for line in (folder / name).read_bytes().splitlines()
-    ]
-    return sorted(orjson.loads(line)["id"] for line in lines)
+    found = []
+    for name in find(folder).names:
+        with opened(folder / name) as stream:
+            found += [orjson.loads(line)["id"] for line in stream]
+    return sorted(found)
 
 
 def everything(bulk):
@@ -209,6 +210,15 @@ def test_a_connection_cut_in_mid_file_is_resumed_where_it_broke(client):
     assert landed(client.landing) == everything(client.bulk)
 
 
+def test_a_packed_file_stays_packed_and_is_resumed_too(client):
+    client.bulk.packs = True
+    client.bulk.faults["cut"] = 1
+    client.bring()
+    assert [h["Range"] for _, h in client.bulk.asked("GET", "/files/") if "Range" in h]
+    assert all(name.endswith(".ndjson.gz") for name in find(client.landing).names)
+    assert landed(client.landing) == everything(client.bulk)
+
+
 def test_without_ranges_a_cut_file_is_fetched_from_its_start(client):
     client.bulk.has_ranges = False
     client.bulk.faults["cut"] = 2
@@ -271,15 +281,26 @@ def test_a_run_killed_after_landing_lands_nothing_twice(client):
     assert landed(client.landing) == everything(client.bulk)
 
 
+def test_a_run_killed_before_landing_lands_what_it_had(client):
+    client.bring()
+    os.rename(client.landing / "bulk-export-id", client.batch.draft.files)
+    assert find(client.landing).names == ()
+    client.bring()
+    assert len(client.bulk.exports) == 1
+    assert landed(client.landing) == everything(client.bulk)
+
+
+def test_progress_is_logged_without_what_else_the_server_says(client, caplog):
+    with caplog.at_level("INFO", "clinical_lakehouse"):
+        client.bring()
+    assert caplog.messages == ["export is not done yet (request 1, 50 %)"]
+
+
 def test_a_draft_of_another_since_is_given_back(client):
-    client.patience = replace(client.patience, retries=0)
-    client.bulk.faults["busy_429"] = 0
-    wire = client.wire
-    state = {"export_id": "x", "since": NEW, "reexports": 0, "status_url": "unset"}
-    client.bulk.started("/fhir/$export", None)
-    state["status_url"] = f"{client.bulk.base}/fhir/status/e0"
+    status_url = f"{client.bulk.base}/fhir/status/{client.bulk.started('/fhir/$export', None)}"
+    state = {"export_id": "x", "since": NEW, "reexports": 0, "status_url": status_url}
     client.batch.draft.note(state)
-    assert bring(wire, client.batch).export_id == "id"
+    assert client.bring().export_id == "id"
     assert client.bulk.deleted == ["e0"]
 
 

@@ -103,7 +103,10 @@ def download(wire: Wire, manifest: Manifest, draft: Draft, at_once: int) -> list
     """Every file of the manifest, `at_once` side by side; after the first that cannot be had,
     the others are left off too, and it stands last."""
     given_up, pace = threading.Event(), wire.pace
-    is_stopped = lambda: given_up.is_set() or pace.is_stopped()  # noqa: E731
+
+    def is_stopped() -> bool:
+        return given_up.is_set() or pace.is_stopped()
+
     own = replace(wire, pace=replace(pace, is_stopped=is_stopped))
     done: list[Received] = []
     with ThreadPoolExecutor(max(at_once, 1)) as pool:

@@ -5,6 +5,7 @@ HL7 FHIR Bulk Data Access IG 2.0 (STU 2), https://hl7.org/fhir/uv/bulkdata/STU2/
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ _LEVELS = {"system": "$export", "patient": "Patient/$export", "group": "Group/{}
 _TYPE = re.compile(r"[A-Za-z]{1,64}")
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s*%")
 _MOST_PAGES = 10_000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,6 @@ class Waited:
 
     pages: tuple[Mapping[str, Any], ...]
     polls: int
-    progress_ratio: float | None
     failure: str | None = None
 
 
@@ -115,24 +116,25 @@ def wait_for(wire: Wire, status_url: str) -> Waited:
 
     Raises SourceError where it cannot be asked, or time is up.
     """
-    polls, progress = 0, None
+    polls = 0
     while True:
         polls += 1
         response = wire.send("GET", status_url, {"Accept": "application/json"})
         if response.status_code == 202:
-            progress = _ratio(response.headers.get("X-Progress")) or progress
+            done = _percent(response.headers.get("X-Progress"))
+            _LOG.info("export is not done yet (request %d, %s)", polls, done)
             wire.pace.pause(wire.pause_before(response, polls - 1))
             continue
         with response:
             if response.status_code in (404, 410):
-                return Waited((), polls, progress)
+                return Waited((), polls)
             if response.status_code != 200:
                 failure = _refusal("could not finish the export", response)
                 if response.status_code in (401, 403):
                     raise SourceError(failure)
-                return Waited((), polls, progress, failure)
+                return Waited((), polls, failure)
             first = _object(response)
-        return Waited(_with_next_pages(wire, status_url, first), polls, progress)
+        return Waited(_with_next_pages(wire, status_url, first), polls)
 
 
 def _with_next_pages(wire: Wire, url: str, first: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -188,10 +190,10 @@ def _file(kind: str, number: int, item: Any) -> ManifestFile:
     return ManifestFile(kind, f"{stem}.{number:04d}", type_, url, count)
 
 
-def _ratio(progress: str | None) -> float | None:
-    """X-Progress is free text; only a percentage is taken from it."""
+def _percent(progress: str | None) -> str:
+    """X-Progress is free text and may hold anything; only a percentage is taken from it."""
     found = _PERCENT.search(progress or "")
-    return min(int(found[1]), 100) / 100 if found else None
+    return f"{found[1]} %" if found else "progress unknown"
 
 
 def _object(response: requests.Response) -> Mapping[str, Any]:
