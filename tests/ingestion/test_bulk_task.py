@@ -70,12 +70,19 @@ def test_exports_reach_bronze_whole_once_and_in_increments(lake, bulk, at):
 
     # A day later only what is new comes.
     bulk.resources.append({**bulk.resources[0], "meta": {"lastUpdated": "2024-07-01T00:00:00Z"}})
+    entry = [{"request": {"method": "DELETE", "url": "Patient/p1"}}]
+    gone = {"resourceType": "Bundle", "id": "gone", "type": "transaction", "entry": entry}
+    bulk.deletions = [gone]
     bulk.now = lambda: AS_OF + timedelta(days=1)
     said = job.export.execute(at(1))
     assert bulk.exports["e1"]["query"]["_since"] == ["2024-06-30T12:00:00.000000+00:00"]
-    assert said["resources_received"] == 1
+    assert (said["resources_received"], said["deletion_bundles"]) == (1, 1)
     job.land.execute(at(1))
-    assert lake.read(FHIR_RESOURCE).count() == len(bulk.resources)
+    assert lake.read(FHIR_RESOURCE).count() == len(bulk.resources) + 1
+    (row,) = lake.read(FHIR_RESOURCE).filter("resource_type = 'Bundle'").collect()
+    assert row["status"] == "valid"
+    assert row["file_name"].endswith("/deleted.0000.ndjson")
+    assert json.loads(row["content"]) == gone
     first, second = rows(lake)
     assert first["since_at"] is None
     assert second["since_at"] == first["transaction_at"]
