@@ -6,7 +6,7 @@ import pytest
 
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.runtime.run import Run
-from clinical_lakehouse.runtime.secrets import vault_secret
+from clinical_lakehouse.runtime.secrets import connection_secret, vault_secret
 from clinical_lakehouse.runtime.settings import load_settings
 
 
@@ -61,4 +61,31 @@ def test_secret_comes_from_the_environment_as_hex(tmp_path, monkeypatch):
 def test_reference_of_another_form_is_refused_without_showing_it(tmp_path, reference):
     with pytest.raises(SettingsError) as caught:
         vault_secret(_run(tmp_path, reference))
+    assert "plain-text" not in str(caught.value)
+
+
+def _connected(root, reference):
+    run = _run(root)
+    place = run.settings.connections["fhir_api"].model_copy(update={"secret": reference})
+    settings = run.settings.model_copy(update={"connections": {"fhir_api": place}})
+    return Run(run.lake, settings, None, "test")
+
+
+def test_a_connections_secret_is_read_from_the_vault_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FHIR_KEY", " token\n")
+    assert connection_secret(_connected(tmp_path, "env:FHIR_KEY"), "fhir_api") == "token"
+    path = tmp_path / "vault" / "fhir.pem"
+    path.parent.mkdir()
+    path.write_text("key\n")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        connection_secret(_connected(tmp_path, "file:fhir.pem"), "fhir_api")
+    path.chmod(0o600)
+    assert connection_secret(_connected(tmp_path, "file:fhir.pem"), "fhir_api") == "key"
+
+
+@pytest.mark.parametrize("reference", [None, "plain-text", "file:../key", "env:", "env:UNSET_KEY"])
+def test_a_connections_secret_that_cannot_be_read_is_refused(tmp_path, reference):
+    with pytest.raises(SettingsError, match="connections.fhir_api.secret") as caught:
+        connection_secret(_connected(tmp_path, reference), "fhir_api")
     assert "plain-text" not in str(caught.value)

@@ -64,6 +64,10 @@ def test_every_named_variable_reaches_its_setting():
         ("limits: {drift_maximum: 1}", "unknown setting 'limits.drift_maximum'"),
         ("colour: red", "unknown setting 'colour'"),
         ("limits: {drift_max: SECRET}", "setting 'limits.drift_max'"),
+        (
+            "connections: {fhir_api: {export: {level: SECRET}}}",
+            "'connections.fhir_api.export.level'",
+        ),
         ("limits: [", "line 1 is not valid YAML"),
         ("- a", "must hold a mapping"),
     ],

@@ -1,8 +1,13 @@
 """Every row accounted for: which are refused, which are repeated, and whether it all adds up."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.errors import AccountingError
+from clinical_lakehouse.ingestion.landing import Surveyed
 from clinical_lakehouse.ingestion.versions import PLACE
 
 UNKNOWN_SUBJECT = "unknown-subject"
@@ -61,6 +66,42 @@ def per_file_and_type(rows: DataFrame, refused: DataFrame, repeated: DataFrame) 
         .join(_per_type(repeated, "duplicate_count"), ["file_id", "resource_type"], "left")
         .fillna(0, ["quarantined_count", "duplicate_count"])
     )
+
+
+def kept(
+    rows: DataFrame, published: Sequence[str], personal: Sequence[str]
+) -> dict[str, int | str]:
+    """What stays in bronze: types that are not published, and personal rows without a Patient."""
+    valid, name = only_valid(rows), F.col("resource_type")
+    others = valid.filter(~name.isin(*published)).groupBy("resource_type").count().collect()
+    nobody = valid.filter(name.isin(*personal) & F.col("patient_id").isNull()).count()
+    return {
+        "resources_kept": sum(row["count"] for row in others),
+        "types_kept": ", ".join(sorted(row["resource_type"] for row in others)),
+        "resources_without_person": nobody,
+    }
+
+
+def check_lines(files: Sequence[Surveyed], counts: Mapping[str, int]) -> None:
+    """AccountingError for a file of which bronze does not hold every line; counts by file_id."""
+    for file in files:
+        stored = counts.get(file.file_id, 0)
+        if file.line_count is not None and file.line_count != stored:
+            raise AccountingError(
+                f"{file.name} has {file.line_count} resources, bronze.fhir_resource {stored}"
+            )
+
+
+def empty_row(file: Surveyed, received_at: datetime) -> dict[str, object]:
+    """The ops.landing_file row of a file without resources."""
+    counts = ("received_count", "loaded_count", "quarantined_count", "duplicate_count")
+    return {
+        "file_id": file.file_id,
+        "file_name": file.name,
+        "resource_type": "none",
+        **dict.fromkeys(counts, 0),
+        "received_at": received_at,
+    }
 
 
 def only_unbalanced(ledger: DataFrame) -> DataFrame:

@@ -1,17 +1,23 @@
 """The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, SettingsError
-from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
+from clinical_lakehouse.errors import AccountingError, LakeError, LakehouseError, SettingsError
+from clinical_lakehouse.ingestion import bulk_batch, clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
+    check_lines,
+    empty_row,
+    kept,
     only_of_type,
     only_refused,
     only_repeated,
@@ -19,17 +25,23 @@ from clinical_lakehouse.ingestion.accounting import (
     only_valid,
     per_file_and_type,
 )
+from clinical_lakehouse.ingestion.bulk_batch import Batch, Exported
+from clinical_lakehouse.ingestion.bulk_http import Pace, Wire, patience_of
 from clinical_lakehouse.ingestion.consent import per_person_decision
 from clinical_lakehouse.ingestion.fields import KeyOf
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
-from clinical_lakehouse.ingestion.landing import Chunk, Surveyed, bins, find
-from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyor
+from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
+from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
+from clinical_lakehouse.ingestion.smart_backend import with_tokens
 from clinical_lakehouse.ingestion.versions import PLACE
 from clinical_lakehouse.ingestion.view import View, flattened, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
+from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
+from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import vault_secret
+from clinical_lakehouse.runtime.secrets import connection_secret, vault_secret
+from clinical_lakehouse.runtime.settings import Connection
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
@@ -51,19 +63,65 @@ _PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_persona
 _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 
 
+@task(writes=[ops.BULK_EXPORT, ops.ALERT_EVENT, ops.ALERT], params={"landing": ""})
+def export(run: Run) -> Metrics:
+    """Bring what is new at the FHIR server (connection fhir_api) into the landing folder."""
+    place = run.settings.connections.get("fhir_api")
+    if place is None or not place.url:
+        return {"state": "no FHIR server configured (FHIR_ENDPOINT)", "files": 0}
+    exports = run.lake.read(ops.BULK_EXPORT)
+    batch = bulk_batch.batch_of(place.url, place.export.model_dump(), exports, run, _landing(run))
+    wire = _wire(run, place)
+    if bulk_batch.is_recorded(exports, batch.draft.exported_id()):
+        bulk_batch.cancel(wire, batch.draft)
+    if bulk_batch.is_settled(exports, batch.scope, run.as_of):
+        return {"state": "exported before for this as_of", "files": 0}
+    return bulk_batch.metrics_of(_exported(run, wire, batch))
+
+
+def _wire(run: Run, place: Connection) -> Wire:
+    until = wall_clock() + timedelta(minutes=place.export.wait_minutes)
+    pace = Pace(wall_clock, time.sleep, until, run.lake.is_stopped)
+    wire = Wire(pace, patience_of(place.export.model_dump()))
+    return with_tokens(wire, place.auth.model_dump(), lambda: connection_secret(run, "fhir_api"))
+
+
+def _exported(run: Run, wire: Wire, batch: Batch) -> Exported:
+    """Export and write the row; the server may forget the export only after that."""
+    try:
+        result = bulk_batch.bring(wire, batch)
+    except LakehouseError as error:
+        with suppress(LakeError):  # a stopped task writes no more
+            _record(run, batch, bulk_batch.failed(batch, str(error)))
+        raise
+    if result.state == bulk_batch.PARTIAL:
+        said = f"the FHIR server reports {result.said}; the next export starts where this did"
+        labels = {"scope": batch.scope.scope_id}
+        found = Finding("export_partial", "warning", labels, 1.0, 0.0, said, run.as_of)
+        emit(run, "patient-ingestion-export", [found])
+    _record(run, batch, result)
+    bulk_batch.cancel(wire, batch.draft)
+    return result
+
+
+def _record(run: Run, batch: Batch, result: Exported) -> None:
+    row = bulk_batch.row_of(batch, result, run)
+    _upsert(run, ops.BULK_EXPORT, run.lake.frame(ops.BULK_EXPORT, [row]))
+
+
 @task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
-    folder = Path(run.params.get("landing") or run.lake.root / "landing")
+    folder = _landing(run)
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
     landed = _landed_counts(run, pending)
     new = [file for file in pending if file.file_id not in landed]
     _read_into_bronze(run, new)
     counts = {**landed, **_landed_counts(run, new)}
-    _check_lines(pending, counts)
+    check_lines(pending, counts)
     empty = [file for file in new if file.file_id not in counts]
-    run.lake.append_rows(ops.LANDING_FILE, [_empty_row(run, file) for file in empty])
+    run.lake.append_rows(ops.LANDING_FILE, [empty_row(file, run.as_of) for file in empty])
     return {
         "files_found": len(found.names),
         "files_new": len(new),
@@ -73,28 +131,17 @@ def land(run: Run) -> Metrics:
     }
 
 
+def _landing(run: Run) -> Path:
+    return Path(run.params.get("landing") or run.lake.root / "landing")
+
+
 def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:
     """Every file's id and division; workers read, the driver keeps a few numbers per file."""
     if not names:
         return []
     groups = [names[start::_SURVEY_TASKS] for start in range(min(_SURVEY_TASKS, len(names)))]
     rows = run.lake.spread(len(groups), surveyor(str(folder), groups), SURVEY_DDL).collect()
-    return sorted(
-        (
-            Surveyed(
-                row["file_id"],
-                row["name"],
-                row["line_count"],
-                row["ignored_count"],
-                tuple(
-                    Chunk(row["file_id"], str(folder / row["name"]), *part)
-                    for part in zip(row["offsets"], row["lengths"], row["first_lines"], strict=True)
-                ),
-            )
-            for row in rows
-        ),
-        key=lambda file: file.name,
-    )
+    return sorted((surveyed_of(folder, row.asDict()) for row in rows), key=lambda file: file.name)
 
 
 def _pending(run: Run, files: Sequence[Surveyed]) -> list[Surveyed]:
@@ -128,26 +175,6 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
         }
     )
     run.lake.append(FHIR_RESOURCE, stamped.drop("last_updated"))
-
-
-def _check_lines(files: Sequence[Surveyed], counts: dict[str, int]) -> None:
-    for file in files:
-        stored = counts.get(file.file_id, 0)
-        if file.line_count is not None and file.line_count != stored:
-            raise AccountingError(
-                f"{file.name} has {file.line_count} resources, bronze.fhir_resource {stored}"
-            )
-
-
-def _empty_row(run: Run, file: Surveyed) -> dict[str, object]:
-    counts = ("received_count", "loaded_count", "quarantined_count", "duplicate_count")
-    return {
-        "file_id": file.file_id,
-        "file_name": file.name,
-        "resource_type": "none",
-        **dict.fromkeys(counts, 0),
-        "received_at": run.as_of,
-    }
 
 
 @task(
@@ -292,7 +319,11 @@ def publish(run: Run) -> Metrics:
         list(pool.map(write, views))
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
-    return {"tables_written": len(views), "mode": _mode(run), **_kept(run)}
+    return {
+        "tables_written": len(views),
+        "mode": _mode(run),
+        **kept(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL),
+    }
 
 
 def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
@@ -359,17 +390,3 @@ def _stored_keys(run: Run, view: View, ids: DataFrame, key_of: KeyOf) -> DataFra
     keys = ids.select(key_of(view.resource_type, F.col("resource_id")).alias(own))
     stored = run.lake.read(view.table).select(*view.table.key)
     return stored.join(keys, own, "left_semi")
-
-
-def _kept(run: Run) -> dict[str, int | str]:
-    """What stays in bronze: types without a silver table, and rows that name no Patient."""
-    valid = only_valid(run.lake.read(FHIR_RESOURCE))
-    is_taken = F.col("resource_type").isin(*_EXPECTED)
-    personal = F.col("resource_type").isin(*_PERSONAL)
-    others = valid.filter(~is_taken).groupBy("resource_type").count().collect()
-    nobody = valid.filter(personal & F.col("patient_id").isNull()).count()
-    return {
-        "resources_kept": sum(row["count"] for row in others),
-        "types_kept": ", ".join(sorted(row["resource_type"] for row in others)),
-        "resources_without_person": nobody,
-    }

@@ -98,6 +98,14 @@ def _survey_row(file: Surveyed) -> Row:
     )
 
 
+def surveyed_of(folder: Path, row: Mapping[str, Any]) -> Surveyed:
+    """A surveyor's row as the file that it describes."""
+    parts = zip(row["offsets"], row["lengths"], row["first_lines"], strict=True)
+    path, file_id = str(folder / row["name"]), row["file_id"]
+    chunks = tuple(Chunk(file_id, path, *part) for part in parts)
+    return Surveyed(file_id, row["name"], row["line_count"], row["ignored_count"], chunks)
+
+
 def reader(
     packed: Sequence[Sequence[Chunk]], names: Mapping[str, str]
 ) -> Callable[[Batches], Batches]:

@@ -58,13 +58,42 @@ class Model(_Section):
     alert_confidence: float
 
 
+class BackendAuth(_Section):
+    """How to show a FHIR server who we are; `secret` of the connection is the bearer token, or the
+    private key (PEM or JWK) of SMART Backend Services."""
+
+    method: Literal["none", "bearer", "backend_services"] = "bearer"
+    client_id: str | None = None
+    token_url: str | None = None
+    key_id: str | None = None
+    scope: str = "system/*.read"
+
+
+class BulkExport(_Section):
+    """What to export from a FHIR server, and how long to wait for it."""
+
+    level: Literal["system", "group", "patient"] = "system"
+    group: str | None = None
+    types: tuple[str, ...] = ()
+    type_filters: tuple[str, ...] = ()
+    incremental: bool = True
+    at_once: int = 4  # downloads side by side
+    most_reexports: int = 2
+    wait_minutes: float = 45.0
+    longest_pause_seconds: float = 300.0
+    read_seconds: float = 60.0
+    retries: int = 5
+
+
 class Connection(_Section):
-    """A system outside: where it is, and a REFERENCE to its secret (env:NAME or scope/key)."""
+    """A system outside: where it is, and a REFERENCE to its secret (env:NAME or file:NAME)."""
 
     url: str | None = None
     host: str | None = None
     port: int | None = None
     secret: str | None = None
+    auth: BackendAuth = BackendAuth()
+    export: BulkExport = BulkExport()
 
 
 class Settings(_Section):

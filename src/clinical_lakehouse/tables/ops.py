@@ -82,6 +82,39 @@ BOOKMARK = Table(
     ),
 )
 
+_EXPORT_STATES = ("complete", "partial", "failed")
+
+BULK_EXPORT = Table(
+    name="ops.bulk_export",
+    comment="One row per FHIR Bulk Data export: what was asked, promised, received and reported.",
+    owner="data-engineering",
+    key=("export_id",),
+    columns=(
+        Column("export_id", "STRING", "Names its folder: landing/bulk-export-<id>.", False),
+        Column(
+            "scope_id", "STRING", "SHA-256 (16 digits) of server, level, types, filters.", False
+        ),
+        Column("level", "STRING", "system, group or patient.", False),
+        Column("parameters", "STRING", "Kick-off parameters as a JSON array of pairs.", False),
+        Column("since_at", "TIMESTAMP", "_since; null for everything."),
+        Column("transaction_at", "TIMESTAMP", "The manifest's transactionTime: the next _since."),
+        Column("state", "STRING", f"One of {', '.join(_EXPORT_STATES)}.", False),
+        Column("file_count", "INT", "Files of the manifest's output.", False),
+        Column("deleted_file_count", "INT", "Files of its deleted array.", False),
+        Column("uncounted_file_count", "INT", "Output files without a count to check.", False),
+        Column("expected_count", "BIGINT", "Resources by the manifest's counts.", False),
+        Column("received_count", "BIGINT", "Resources received in output files.", False),
+        Column("deleted_count", "BIGINT", "Bundles of deletions received.", False),
+        Column("reexport_count", "INT", "Times the export was asked for anew.", False),
+        Column("poll_count", "INT", "Status requests of the last of them.", False),
+        Column("issue_count", "INT", "Messages in the manifest's error files.", False),
+        Column("issues", "STRING", "These by severity/code; or why it failed. No data value."),
+        Column("as_of", "TIMESTAMP", "as_of of the run that recorded it.", False),
+        Column("run_id", "STRING", "That run.", False),
+    ),
+    checks=(is_one_of("state", *_EXPORT_STATES),),
+)
+
 QUALITY_RESULT = Table(
     name="ops.quality_result",
     comment="One row per check, table and run: how many rows were judged and how many failed.",
