@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -19,7 +19,9 @@ from clinical_lakehouse.ingestion.accounting import (
     only_valid,
     per_file_and_type,
 )
-from clinical_lakehouse.ingestion.consent import per_person_decision
+from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
+from clinical_lakehouse.ingestion.consent_policy import Policy
+from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.fields import KeyOf
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Chunk, Surveyed, bins, find
@@ -34,6 +36,8 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
     CONSENT_DECISION,
+    CONSENT_DENIAL,
+    CONSENT_WINDOW,
     DUPLICATE,
     FHIR_RESOURCE,
     PUBLISH_SCOPE,
@@ -235,21 +239,44 @@ def _totals(run: Run, ledger: DataFrame) -> dict[str, int | str]:
     }
 
 
-@task(reads=[FHIR_RESOURCE], writes=[CONSENT_DECISION])
+@task(reads=[FHIR_RESOURCE], writes=[CONSENT_WINDOW, CONSENT_DECISION, CONSENT_DENIAL])
 def check_consent(run: Run) -> Metrics:
-    """Decide for every person, by the latest Consent, whether the data may go to silver."""
-    bronze = run.lake.read(FHIR_RESOURCE)
-    absent = run.settings.privacy.consent_when_absent
+    """Decide for every person, and by date and kind for every resource, what may go to silver."""
+    bronze, policy = run.lake.read(FHIR_RESOURCE), _consent_policy(run)
     consents = only_of_type(bronze, "Consent")
-    decisions = per_person_decision(_persons(bronze), consents, absent)
-    stored = run.lake.read(CONSENT_DECISION)
-    columns = ["patient_id", "is_permitted", "rule", "consent_id"]
-    changed = only_changed(decisions, stored, columns)
+    if run.lake.exists(CONSENT_WINDOW) or not consents.isEmpty():
+        encounters = only_of_type(bronze, "Encounter")
+        run.lake.replace(CONSENT_WINDOW, consent_windows(consents, encounters, policy))
+    windows = run.lake.read(CONSENT_WINDOW)
+    decisions = per_person_decision(_persons(bronze), windows, policy)
+    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
+    changed = only_changed(decisions, run.lake.read(CONSENT_DECISION), columns)
     changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
     _upsert(run, CONSENT_DECISION, changed)
-    now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted").count().collect()
-    counts = {row["is_permitted"]: row["count"] for row in now}
-    return {"persons_permitted": counts.get(True, 0), "persons_denied": counts.get(False, 0)}
+    now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted", "is_partial").count().collect()
+    counts = {(row["is_permitted"], row["is_partial"]): row["count"] for row in now}
+    partly = counts.get((True, True), 0)
+    return {
+        "persons_permitted": counts.get((True, False), 0) + partly,
+        "persons_denied": counts.get((False, False), 0),
+        "persons_partly": partly,
+        "resources_denied": _deny_resources(run, partly),
+    }
+
+
+def _consent_policy(run: Run) -> Policy:
+    privacy = run.settings.privacy
+    return Policy(run.as_of, privacy.consent_when_absent, **privacy.consent.model_dump())
+
+
+def _deny_resources(run: Run, partly: int) -> int:
+    """Write down what of the partly permitted people may not be used; how many resources."""
+    if not partly and not run.lake.exists(CONSENT_DENIAL):
+        return 0
+    valid, windows = only_valid(run.lake.read(FHIR_RESOURCE)), run.lake.read(CONSENT_WINDOW)
+    people = run.lake.read(CONSENT_DECISION).filter("is_partial")
+    decided = per_resource_decision(valid, windows, people).filter("NOT is_permitted")
+    return run.lake.replace(CONSENT_DENIAL, decided.drop("is_permitted")).inserted
 
 
 @task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT])
@@ -276,7 +303,7 @@ def _mode(run: Run) -> str:
 
 
 @task(
-    reads=[FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT, ops.BOOKMARK],
+    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, vault.SUBJECT, ops.BOOKMARK],
     writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
@@ -306,9 +333,16 @@ def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> lis
 
 
 def _people(run: Run) -> DataFrame:
-    """Everybody who may be used: key and date offset."""
+    """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
-    return run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    people = run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    return people.join(_denied(run, "Patient", "patient_id"), "patient_id", "left_anti")
+
+
+def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
+    """The column `name` of the resources of a type that no consent reaches."""
+    denials = run.lake.read(CONSENT_DENIAL)
+    return denials.filter(F.col("resource_type") == resource_type).select(name)
 
 
 def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
@@ -325,8 +359,11 @@ def _affected(run: Run, since: dict[str, int]) -> DataFrame:
         run.lake.read(table, since=since[table.name]).select("patient_id")
         for table in (CONSENT_DECISION, vault.SUBJECT)
     ]
-    theirs = bronze.join(people[0].union(people[1]), "patient_id", "left_semi")
     moved = only_of_type(new, "Patient").select("patient_id")
+    # A Patient's own label can shut out or let in a person whose windows stay as they are.
+    partly = run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id")
+    people.append(moved.join(partly, "patient_id", "left_semi"))
+    theirs = bronze.join(reduce(DataFrame.union, people), "patient_id", "left_semi")
     sites = only_of_type(bronze, "ResearchSubject").join(moved, "patient_id", "left_semi")
     aged = trial_views.only_over_89(only_of_type(bronze, "Patient"), run.as_of)
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
@@ -343,6 +380,7 @@ def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) 
     if view.table is silver.SUBJECT:
         people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
+    rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
     if affected is None:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
         return
