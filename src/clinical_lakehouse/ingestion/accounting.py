@@ -1,5 +1,7 @@
 """Every row accounted for: which are refused, which are repeated, and whether it all adds up."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -67,6 +69,22 @@ def only_unbalanced(ledger: DataFrame) -> DataFrame:
     """Ledger rows where received is not loaded + quarantined + duplicate."""
     parts = F.col("loaded_count") + F.col("quarantined_count") + F.col("duplicate_count")
     return ledger.filter(F.col("received_count") != parts)
+
+
+def left_in_bronze(
+    rows: DataFrame, taken: Sequence[str], personal: Sequence[str]
+) -> dict[str, int | str]:
+    """What stays in bronze: types that are not `taken` into silver, and valid rows of `personal`
+    types that name no Patient."""
+    valid = only_valid(rows)
+    others = valid.filter(~F.col("resource_type").isin(*taken)).groupBy("resource_type").count()
+    of_people = valid.filter(F.col("resource_type").isin(*personal))
+    kept = sorted((row["resource_type"], row["count"]) for row in others.collect())
+    return {
+        "resources_kept": sum(count for _, count in kept),
+        "types_kept": ", ".join(name for name, _ in kept),
+        "resources_without_person": of_people.filter("patient_id IS NULL").count(),
+    }
 
 
 def _per_type(rows: DataFrame, name: str) -> DataFrame:

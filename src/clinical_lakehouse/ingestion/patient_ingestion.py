@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -12,6 +12,7 @@ from clinical_lakehouse.errors import AccountingError, SettingsError
 from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
+    left_in_bronze,
     only_of_type,
     only_refused,
     only_repeated,
@@ -19,15 +20,15 @@ from clinical_lakehouse.ingestion.accounting import (
     only_valid,
     per_file_and_type,
 )
+from clinical_lakehouse.ingestion.changes import Changes, affected
 from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
 from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
-from clinical_lakehouse.ingestion.fields import KeyOf
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Chunk, Surveyed, bins, find
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyor
 from clinical_lakehouse.ingestion.versions import PLACE
-from clinical_lakehouse.ingestion.view import View, flattened, with_lost
+from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -319,7 +320,8 @@ def publish(run: Run) -> Metrics:
         list(pool.map(write, views))
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
-    return {"tables_written": len(views), "mode": _mode(run), **_kept(run)}
+    kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
+    return {"tables_written": len(views), "mode": _mode(run), **kept}
 
 
 def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
@@ -353,24 +355,20 @@ def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
 
 def _affected(run: Run, since: dict[str, int]) -> DataFrame:
     """Types and ids of the resources whose silver rows may change since the bookmarks."""
-    bronze = only_valid(run.lake.read(FHIR_RESOURCE))
-    new = only_valid(run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name]))
+    new = run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name])
     people = [
         run.lake.read(table, since=since[table.name]).select("patient_id")
         for table in (CONSENT_DECISION, vault.SUBJECT)
     ]
-    moved = only_of_type(new, "Patient").select("patient_id")
-    # A Patient's own label can shut out or let in a person whose windows stay as they are.
-    partly = run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id")
-    people.append(moved.join(partly, "patient_id", "left_semi"))
-    theirs = bronze.join(reduce(DataFrame.union, people), "patient_id", "left_semi")
-    sites = only_of_type(bronze, "ResearchSubject").join(moved, "patient_id", "left_semi")
-    aged = trial_views.only_over_89(only_of_type(bronze, "Patient"), run.as_of)
+    changed = Changes(
+        only_valid(run.lake.read(FHIR_RESOURCE)),
+        only_valid(new),
+        people[0].union(people[1]),
+        run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id"),
+    )
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
-    aged = aged.join(young.select("patient_id"), "patient_id", "left_semi")
-    ids = [rows.select("resource_type", "resource_id") for rows in (new, theirs, sites, aged)]
-    return ids[0].union(ids[1]).union(ids[2]).union(ids[3]).distinct()
+    return affected(changed, young, run.as_of)
 
 
 def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
@@ -387,27 +385,5 @@ def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) 
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
-    before = _stored_keys(run, view, ids, key_of)
+    before = stored_keys(view, run.lake.read(view.table), ids, key_of)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
-
-
-def _stored_keys(run: Run, view: View, ids: DataFrame, key_of: KeyOf) -> DataFrame:
-    """Keys of the rows that silver holds of the resources `ids`."""
-    own = view.table.key[0]
-    keys = ids.select(key_of(view.resource_type, F.col("resource_id")).alias(own))
-    stored = run.lake.read(view.table).select(*view.table.key)
-    return stored.join(keys, own, "left_semi")
-
-
-def _kept(run: Run) -> dict[str, int | str]:
-    """What stays in bronze: types without a silver table, and rows that name no Patient."""
-    valid = only_valid(run.lake.read(FHIR_RESOURCE))
-    is_taken = F.col("resource_type").isin(*_EXPECTED)
-    personal = F.col("resource_type").isin(*_PERSONAL)
-    others = valid.filter(~is_taken).groupBy("resource_type").count().collect()
-    nobody = valid.filter(personal & F.col("patient_id").isNull()).count()
-    return {
-        "resources_kept": sum(row["count"] for row in others),
-        "types_kept": ", ".join(sorted(row["resource_type"] for row in others)),
-        "resources_without_person": nobody,
-    }
