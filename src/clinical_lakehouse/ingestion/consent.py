@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion.consent_policy import DECIDING_DATES, Policy
 from clinical_lakehouse.ingestion.fields import CODING, PERIOD, moment
-from clinical_lakehouse.ingestion.versions import only_newest
+from clinical_lakehouse.ingestion.versions import ORDER, only_newest
 
 # What a window's struct holds; sorted like this the widest permit stands first.
 _WINDOW = (
@@ -53,17 +53,19 @@ def per_resource_decision(rows: DataFrame, windows: DataFrame, persons: DataFram
     outside-window or outside-scope where a permit does not reach the resource.
     """
     dated = F.col("resource_type").isin(*DECIDING_DATES)
-    theirs = rows.filter(dated).join(F.broadcast(persons.select("patient_id")), "patient_id")
-    grouped = F.broadcast(_grouped(windows))
-    joined = _with_facts(only_newest(theirs)).join(grouped, "patient_id")
-    met = joined.withColumns(
-        {
-            "scoped": F.filter("windows", lambda w: (w["effect"] == "permit") & _covers(w)),
-            "denies": F.filter(
-                "windows", lambda w: (w["effect"] == "deny") & _covers(w) & _denies_then(w)
-            ),
-        }
-    ).withColumn("permits", F.filter("scoped", _permits_then))
+    grouped = _grouped(windows.join(persons.select("patient_id"), "patient_id", "left_semi"))
+    met = (
+        _with_facts(rows.filter(dated).join(grouped, "patient_id"))
+        .withColumns(
+            {
+                "scoped": F.filter("windows", lambda w: (w["effect"] == "permit") & _covers(w)),
+                "denies": F.filter(
+                    "windows", lambda w: (w["effect"] == "deny") & _covers(w) & _denies_then(w)
+                ),
+            }
+        )
+        .withColumn("permits", F.filter("scoped", _permits_then))
+    )
     alive = F.filter("permits", lambda p: ~F.exists("denies", lambda d: _beats(d, p)))
     found = met.withColumn("alive", alive)
     by = F.coalesce(_first("alive"), _first("denies"), _first("scoped"), _first("windows"))
@@ -73,12 +75,15 @@ def per_resource_decision(rows: DataFrame, windows: DataFrame, persons: DataFram
         .otherwise("outside-window")
     )
     is_reached = (F.size("alive") > 0) | (F.size("denies") > 0)
-    return found.select(
+    # The newest version is taken last: so the answer is moved between workers, not the content.
+    answers = found.select(
         "resource_type", "resource_id", "patient_id", "dated_at",
         (F.size("alive") > 0).alias("is_permitted"),
         F.when(is_reached, by["rule"]).otherwise(unreached).alias("rule"),
         *(by[name].alias(name) for name in _DECIDING[1:]),
+        *ORDER,
     )  # fmt: skip
+    return only_newest(answers).drop(*ORDER)
 
 
 def decision_table(rows: DataFrame, decisions: DataFrame, denials: DataFrame) -> DataFrame:
@@ -135,7 +140,7 @@ def _with_facts(rows: DataFrame) -> DataFrame:
             at = F.when(F.col("resource_type") == resource_type, given).otherwise(at)
     own = F.concat(F.lit('"'), "resource_type", F.lit("/"), "resource_id", F.lit('"'))
     return read.select(
-        "resource_type", "resource_id", "patient_id",
+        "resource_type", "resource_id", "patient_id", "windows", *ORDER,
         at.alias("dated_at"), F.col("r.meta.security.code").alias("marks"),
         F.concat("content", own).alias("text"),
     )  # fmt: skip
