@@ -68,20 +68,6 @@ def per_file_and_type(rows: DataFrame, refused: DataFrame, repeated: DataFrame) 
     )
 
 
-def kept(
-    rows: DataFrame, published: Sequence[str], personal: Sequence[str]
-) -> dict[str, int | str]:
-    """What stays in bronze: types that are not published, and personal rows without a Patient."""
-    valid, name = only_valid(rows), F.col("resource_type")
-    others = valid.filter(~name.isin(*published)).groupBy("resource_type").count().collect()
-    nobody = valid.filter(name.isin(*personal) & F.col("patient_id").isNull()).count()
-    return {
-        "resources_kept": sum(row["count"] for row in others),
-        "types_kept": ", ".join(sorted(row["resource_type"] for row in others)),
-        "resources_without_person": nobody,
-    }
-
-
 def check_lines(files: Sequence[Surveyed], counts: Mapping[str, int]) -> None:
     """AccountingError for a file of which bronze does not hold every line; counts by file_id."""
     for file in files:
@@ -108,6 +94,22 @@ def only_unbalanced(ledger: DataFrame) -> DataFrame:
     """Ledger rows where received is not loaded + quarantined + duplicate."""
     parts = F.col("loaded_count") + F.col("quarantined_count") + F.col("duplicate_count")
     return ledger.filter(F.col("received_count") != parts)
+
+
+def left_in_bronze(
+    rows: DataFrame, taken: Sequence[str], personal: Sequence[str]
+) -> dict[str, int | str]:
+    """What stays in bronze: types that are not `taken` into silver, and valid rows of `personal`
+    types that name no Patient."""
+    valid = only_valid(rows)
+    others = valid.filter(~F.col("resource_type").isin(*taken)).groupBy("resource_type").count()
+    of_people = valid.filter(F.col("resource_type").isin(*personal))
+    kept = sorted((row["resource_type"], row["count"]) for row in others.collect())
+    return {
+        "resources_kept": sum(count for _, count in kept),
+        "types_kept": ", ".join(name for name, _ in kept),
+        "resources_without_person": of_people.filter("patient_id IS NULL").count(),
+    }
 
 
 def _per_type(rows: DataFrame, name: str) -> DataFrame:

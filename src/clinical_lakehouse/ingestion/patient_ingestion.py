@@ -1,23 +1,20 @@
 """The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, LakeError, LakehouseError, SettingsError
-from clinical_lakehouse.ingestion import bulk_batch, clinical_views, observation_view, trial_views
+from clinical_lakehouse.errors import AccountingError, SettingsError
+from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
     check_lines,
     empty_row,
-    kept,
+    left_in_bronze,
     only_of_type,
     only_refused,
     only_repeated,
@@ -25,27 +22,25 @@ from clinical_lakehouse.ingestion.accounting import (
     only_valid,
     per_file_and_type,
 )
-from clinical_lakehouse.ingestion.bulk_batch import Batch, Exported
-from clinical_lakehouse.ingestion.bulk_http import Pace, Wire, patience_of
-from clinical_lakehouse.ingestion.consent import per_person_decision
-from clinical_lakehouse.ingestion.fields import KeyOf
+from clinical_lakehouse.ingestion.changes import Changes, affected
+from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
+from clinical_lakehouse.ingestion.consent_policy import Policy
+from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
-from clinical_lakehouse.ingestion.smart_backend import with_tokens
 from clinical_lakehouse.ingestion.versions import PLACE
-from clinical_lakehouse.ingestion.view import View, flattened, with_lost
+from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
-from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
-from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import connection_secret, vault_secret
-from clinical_lakehouse.runtime.settings import Connection
+from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
     CONSENT_DECISION,
+    CONSENT_DENIAL,
+    CONSENT_WINDOW,
     DUPLICATE,
     FHIR_RESOURCE,
     PUBLISH_SCOPE,
@@ -63,56 +58,10 @@ _PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_persona
 _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 
 
-@task(writes=[ops.BULK_EXPORT, ops.ALERT_EVENT, ops.ALERT], params={"landing": ""})
-def export(run: Run) -> Metrics:
-    """Bring what is new at the FHIR server (connection fhir_api) into the landing folder."""
-    place = run.settings.connections.get("fhir_api")
-    if place is None or not place.url:
-        return {"state": "no FHIR server configured (FHIR_ENDPOINT)", "files": 0}
-    exports = run.lake.read(ops.BULK_EXPORT)
-    batch = bulk_batch.batch_of(place.url, place.export.model_dump(), exports, run, _landing(run))
-    wire = _wire(run, place)
-    if bulk_batch.is_recorded(exports, batch.draft.exported_id()):
-        bulk_batch.cancel(wire, batch.draft)
-    if bulk_batch.is_settled(exports, batch.scope, run.as_of):
-        return {"state": "exported before for this as_of", "files": 0}
-    return bulk_batch.metrics_of(_exported(run, wire, batch))
-
-
-def _wire(run: Run, place: Connection) -> Wire:
-    until = wall_clock() + timedelta(minutes=place.export.wait_minutes)
-    pace = Pace(wall_clock, time.sleep, until, run.lake.is_stopped)
-    wire = Wire(pace, patience_of(place.export.model_dump()))
-    return with_tokens(wire, place.auth.model_dump(), lambda: connection_secret(run, "fhir_api"))
-
-
-def _exported(run: Run, wire: Wire, batch: Batch) -> Exported:
-    """Export and write the row; the server may forget the export only after that."""
-    try:
-        result = bulk_batch.bring(wire, batch)
-    except LakehouseError as error:
-        with suppress(LakeError):  # a stopped task writes no more
-            _record(run, batch, bulk_batch.failed(batch, str(error)))
-        raise
-    if result.state == bulk_batch.PARTIAL:
-        said = f"the FHIR server reports {result.said}; the next export starts where this did"
-        labels = {"scope": batch.scope.scope_id}
-        found = Finding("export_partial", "warning", labels, 1.0, 0.0, said, run.as_of)
-        emit(run, "patient-ingestion-export", [found])
-    _record(run, batch, result)
-    bulk_batch.cancel(wire, batch.draft)
-    return result
-
-
-def _record(run: Run, batch: Batch, result: Exported) -> None:
-    row = bulk_batch.row_of(batch, result, run)
-    _upsert(run, ops.BULK_EXPORT, run.lake.frame(ops.BULK_EXPORT, [row]))
-
-
 @task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
-    folder = _landing(run)
+    folder = Path(run.params.get("landing") or run.lake.root / "landing")
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
     landed = _landed_counts(run, pending)
@@ -129,10 +78,6 @@ def land(run: Run) -> Metrics:
         "lines_ignored": sum(file.ignored_count for file in new),
         "resources_received": sum(counts.get(file.file_id, 0) for file in new),
     }
-
-
-def _landing(run: Run) -> Path:
-    return Path(run.params.get("landing") or run.lake.root / "landing")
 
 
 def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:
@@ -262,21 +207,44 @@ def _totals(run: Run, ledger: DataFrame) -> dict[str, int | str]:
     }
 
 
-@task(reads=[FHIR_RESOURCE], writes=[CONSENT_DECISION])
+@task(reads=[FHIR_RESOURCE], writes=[CONSENT_WINDOW, CONSENT_DECISION, CONSENT_DENIAL])
 def check_consent(run: Run) -> Metrics:
-    """Decide for every person, by the latest Consent, whether the data may go to silver."""
-    bronze = run.lake.read(FHIR_RESOURCE)
-    absent = run.settings.privacy.consent_when_absent
+    """Decide for every person, and by date and kind for every resource, what may go to silver."""
+    bronze, policy = run.lake.read(FHIR_RESOURCE), _consent_policy(run)
     consents = only_of_type(bronze, "Consent")
-    decisions = per_person_decision(_persons(bronze), consents, absent)
-    stored = run.lake.read(CONSENT_DECISION)
-    columns = ["patient_id", "is_permitted", "rule", "consent_id"]
-    changed = only_changed(decisions, stored, columns)
+    if run.lake.exists(CONSENT_WINDOW) or not consents.isEmpty():
+        encounters = only_of_type(bronze, "Encounter")
+        run.lake.replace(CONSENT_WINDOW, consent_windows(consents, encounters, policy))
+    windows = run.lake.read(CONSENT_WINDOW)
+    decisions = per_person_decision(_persons(bronze), windows, policy)
+    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
+    changed = only_changed(decisions, run.lake.read(CONSENT_DECISION), columns)
     changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
     _upsert(run, CONSENT_DECISION, changed)
-    now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted").count().collect()
-    counts = {row["is_permitted"]: row["count"] for row in now}
-    return {"persons_permitted": counts.get(True, 0), "persons_denied": counts.get(False, 0)}
+    now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted", "is_partial").count().collect()
+    counts = {(row["is_permitted"], row["is_partial"]): row["count"] for row in now}
+    partly = counts.get((True, True), 0)
+    return {
+        "persons_permitted": counts.get((True, False), 0) + partly,
+        "persons_denied": counts.get((False, False), 0),
+        "persons_partly": partly,
+        "resources_denied": _deny_resources(run, partly),
+    }
+
+
+def _consent_policy(run: Run) -> Policy:
+    privacy = run.settings.privacy
+    return Policy(run.as_of, privacy.consent_when_absent, **privacy.consent.model_dump())
+
+
+def _deny_resources(run: Run, partly: int) -> int:
+    """Write down what of the partly permitted people may not be used; how many resources."""
+    if not partly and not run.lake.exists(CONSENT_DENIAL):
+        return 0
+    valid, windows = only_valid(run.lake.read(FHIR_RESOURCE)), run.lake.read(CONSENT_WINDOW)
+    people = run.lake.read(CONSENT_DECISION).filter("is_partial")
+    decided = per_resource_decision(valid, windows, people).filter("NOT is_permitted")
+    return run.lake.replace(CONSENT_DENIAL, decided.drop("is_permitted")).inserted
 
 
 @task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT])
@@ -303,7 +271,7 @@ def _mode(run: Run) -> str:
 
 
 @task(
-    reads=[FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT, ops.BOOKMARK],
+    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, vault.SUBJECT, ops.BOOKMARK],
     writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
@@ -319,11 +287,8 @@ def publish(run: Run) -> Metrics:
         list(pool.map(write, views))
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
-    return {
-        "tables_written": len(views),
-        "mode": _mode(run),
-        **kept(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL),
-    }
+    kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
+    return {"tables_written": len(views), "mode": _mode(run), **kept}
 
 
 def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
@@ -337,9 +302,16 @@ def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> lis
 
 
 def _people(run: Run) -> DataFrame:
-    """Everybody who may be used: key and date offset."""
+    """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
-    return run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    people = run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    return people.join(_denied(run, "Patient", "patient_id"), "patient_id", "left_anti")
+
+
+def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
+    """The column `name` of the resources of a type that no consent reaches."""
+    denials = run.lake.read(CONSENT_DENIAL)
+    return denials.filter(F.col("resource_type") == resource_type).select(name)
 
 
 def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
@@ -350,21 +322,20 @@ def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
 
 def _affected(run: Run, since: dict[str, int]) -> DataFrame:
     """Types and ids of the resources whose silver rows may change since the bookmarks."""
-    bronze = only_valid(run.lake.read(FHIR_RESOURCE))
-    new = only_valid(run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name]))
+    new = run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name])
     people = [
         run.lake.read(table, since=since[table.name]).select("patient_id")
         for table in (CONSENT_DECISION, vault.SUBJECT)
     ]
-    theirs = bronze.join(people[0].union(people[1]), "patient_id", "left_semi")
-    moved = only_of_type(new, "Patient").select("patient_id")
-    sites = only_of_type(bronze, "ResearchSubject").join(moved, "patient_id", "left_semi")
-    aged = trial_views.only_over_89(only_of_type(bronze, "Patient"), run.as_of)
+    changed = Changes(
+        only_valid(run.lake.read(FHIR_RESOURCE)),
+        only_valid(new),
+        people[0].union(people[1]),
+        run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id"),
+    )
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
-    aged = aged.join(young.select("patient_id"), "patient_id", "left_semi")
-    ids = [rows.select("resource_type", "resource_id") for rows in (new, theirs, sites, aged)]
-    return ids[0].union(ids[1]).union(ids[2]).union(ids[3]).distinct()
+    return affected(changed, young, run.as_of)
 
 
 def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
@@ -374,19 +345,12 @@ def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) 
     if view.table is silver.SUBJECT:
         people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
+    rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
     if affected is None:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
         return
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
-    before = _stored_keys(run, view, ids, key_of)
+    before = stored_keys(view, run.lake.read(view.table), ids, key_of)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
-
-
-def _stored_keys(run: Run, view: View, ids: DataFrame, key_of: KeyOf) -> DataFrame:
-    """Keys of the rows that silver holds of the resources `ids`."""
-    own = view.table.key[0]
-    keys = ids.select(key_of(view.resource_type, F.col("resource_id")).alias(own))
-    stored = run.lake.read(view.table).select(*view.table.key)
-    return stored.join(keys, own, "left_semi")

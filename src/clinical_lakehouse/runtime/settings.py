@@ -27,12 +27,35 @@ class Limits(_Section):
     resource_use_max: float
 
 
+class Consent(_Section):
+    """How Consent documents are read; conf/base.yml says what each key means."""
+
+    retrospective: Literal["always", "coded", "never"]
+    starts_with_encounter: bool
+    ignored_scopes: tuple[str, ...]
+    permit_rules: tuple[str, ...]
+    deny_rules: tuple[str, ...]
+    provision_rules: tuple[str, ...]
+    purposes: tuple[str, ...]
+    other_purposes: tuple[str, ...]
+    actions: tuple[str, ...]
+    other_actions: tuple[str, ...]
+    recipients: tuple[str, ...]
+    author_roles: tuple[str, ...]
+    custodian_roles: tuple[str, ...]
+    use_codes: tuple[str, ...]
+    retrospective_codes: tuple[str, ...]
+    policy_systems: tuple[str, ...]
+    clinical_systems: tuple[str, ...]
+
+
 class Privacy(_Section):
     """De-identification: mode, date offsets, consent without a document, the vault's key."""
 
     hipaa_compliance_mode: Literal["strict", "limited"]
     date_shift_days: int
     consent_when_absent: Literal["permit", "deny"]
+    consent: Consent
     vault_secret: str
     data_use_agreement: str | None = None
 

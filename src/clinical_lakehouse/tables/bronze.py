@@ -3,6 +3,12 @@
 from clinical_lakehouse.tables.contract import Column, Phi, Table, is_one_of
 
 _OWNER = "data-engineering"
+_DECIDING_WINDOW = (
+    Column("consent_id", "STRING", "Logical id of the deciding Consent.", phi=Phi.DIRECT),
+    Column("consent_version", "STRING", "Its meta.versionId, else its content's hash."),
+    Column("starts_at", "TIMESTAMP", "Data dated from here on; null: all.", phi=Phi.DIRECT),
+    Column("ends_at", "TIMESTAMP", "Data dated before; null: all.", phi=Phi.DIRECT),
+)
 
 FHIR_RESOURCE = Table(
     name="bronze.fhir_resource",
@@ -79,11 +85,51 @@ CONSENT_DECISION = Table(
     columns=(
         Column("patient_id", "STRING", "Logical id of the person.", False, Phi.DIRECT),
         Column("is_permitted", "BOOLEAN", "May the person's data go to silver?", False),
-        Column("rule", "STRING", "The rule that decided, e.g. permit, withdrawn, none.", False),
-        Column("consent_id", "STRING", "Logical id of the deciding Consent.", phi=Phi.DIRECT),
+        Column("is_partial", "BOOLEAN", "Only some: bronze.consent_denial has the rest.", False),
+        Column("rule", "STRING", "The rule that decided, e.g. permit, inactive, none.", False),
+        *_DECIDING_WINDOW,
+        Column("window_hash", "BIGINT", "Changes with any window of the person."),
         Column("decided_at", "TIMESTAMP", "as_of of the run that decided.", False),
     ),
     change_feed=True,
+)
+
+CONSENT_WINDOW = Table(
+    name="bronze.consent_window",
+    comment="One row per provision of a Consent: what it says at as_of, for which data and dates.",
+    owner="compliance",
+    key=("patient_id", "consent_id", "path"),
+    columns=(
+        Column("patient_id", "STRING", "Logical id of the person.", False, Phi.DIRECT),
+        Column("consent_id", "STRING", "Logical id of the Consent.", False, Phi.DIRECT),
+        Column("consent_version", "STRING", "meta.versionId, else the content's hash.", False),
+        Column("path", "STRING", "Its place: 0 the root, 0.1 the second one below.", False),
+        Column("consented_at", "TIMESTAMP", "Consent.dateTime.", phi=Phi.DIRECT),
+        Column("effect", "STRING", "What it does at as_of: permit, deny or none.", False),
+        Column("rule", "STRING", "Why, e.g. permit, expired, other-purpose.", False),
+        Column("valid_from", "TIMESTAMP", "In force from; null: always.", phi=Phi.DIRECT),
+        Column("valid_until", "TIMESTAMP", "In force before; null: no end.", phi=Phi.DIRECT),
+        *_DECIDING_WINDOW[2:],
+        Column("resource_types", "ARRAY<STRING>", "Only these types; null: all."),
+        Column("labels", "ARRAY<STRING>", "Only what bears one of these; null: all."),
+        Column("mentions", "ARRAY<ARRAY<STRING>>", "Only what holds one of each.", phi=Phi.DIRECT),
+    ),
+    checks=(is_one_of("effect", "permit", "deny", "none"),),
+)
+
+CONSENT_DENIAL = Table(
+    name="bronze.consent_denial",
+    comment="One row per resource that a partly permitted person's consent does not reach.",
+    owner="compliance",
+    key=("resource_type", "resource_id"),
+    columns=(
+        Column("resource_type", "STRING", "resourceType.", False),
+        Column("resource_id", "STRING", "Logical id.", False, Phi.DIRECT),
+        Column("patient_id", "STRING", "Logical id of the person.", False, Phi.DIRECT),
+        Column("dated_at", "TIMESTAMP", "The date that decided.", phi=Phi.DIRECT),
+        Column("rule", "STRING", "Why, e.g. deny, outside-window, undated.", False),
+        *_DECIDING_WINDOW,
+    ),
 )
 
 PUBLISH_SCOPE = Table(
