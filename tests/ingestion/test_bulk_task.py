@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clinical_lakehouse.errors import SettingsError, SourceError
-from clinical_lakehouse.ingestion import patient_ingestion as job
+from clinical_lakehouse.ingestion import patient_ingestion
+from clinical_lakehouse.ingestion import source_intake as job
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import ops
@@ -68,7 +69,7 @@ def test_exports_reach_bronze_whole_once_and_in_increments(lake, bulk, at):
         24,
     )
     assert bulk.deleted == ["e0"]  # the server may forget it
-    assert job.land.execute(at())["resources_received"] == 24
+    assert patient_ingestion.land.execute(at())["resources_received"] == 24
     assert lake.read(FHIR_RESOURCE).count() == len(bulk.resources)
 
     # The same run again: nothing is asked, nothing comes into the landing folder.
@@ -86,7 +87,7 @@ def test_exports_reach_bronze_whole_once_and_in_increments(lake, bulk, at):
     said = job.export.execute(at(1))
     assert bulk.exports["e1"]["query"]["_since"] == ["2024-06-30T12:00:00.000000+00:00"]
     assert (said["resources_received"], said["deletion_bundles"]) == (1, 1)
-    job.land.execute(at(1))
+    patient_ingestion.land.execute(at(1))
     assert lake.read(FHIR_RESOURCE).count() == len(bulk.resources) + 1
     (row,) = lake.read(FHIR_RESOURCE).filter("resource_type = 'Bundle'").collect()
     assert row["status"] == "valid"
