@@ -27,6 +27,7 @@ from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, su
 from clinical_lakehouse.ingestion.versions import PLACE
 from clinical_lakehouse.ingestion.view import View, flattened, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
+from clinical_lakehouse.operators.clinical_database import ClinicalDatabase
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import vault_secret
@@ -51,10 +52,16 @@ _PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_persona
 _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 
 
+@task(writes=[ops.DATABASE_EXTRACT], params={"landing": ""})
+def extract(run: Run) -> Metrics:
+    """Bring what changed in the clinical database (connection clinical_db) into landing."""
+    return ClinicalDatabase("clinical_db", _landing(run)).execute(run)
+
+
 @task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
-    folder = Path(run.params.get("landing") or run.lake.root / "landing")
+    folder = _landing(run)
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
     landed = _landed_counts(run, pending)
@@ -71,6 +78,10 @@ def land(run: Run) -> Metrics:
         "lines_ignored": sum(file.ignored_count for file in new),
         "resources_received": sum(counts.get(file.file_id, 0) for file in new),
     }
+
+
+def _landing(run: Run) -> Path:
+    return Path(run.params.get("landing") or run.lake.root / "landing")
 
 
 def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:

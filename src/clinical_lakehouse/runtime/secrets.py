@@ -28,6 +28,23 @@ def vault_secret(run: Run, may_make: bool = False) -> bytes:
     return _from_file(path)
 
 
+def connection_secret(run: Run, name: str) -> str:
+    """The text that a connection's `secret` refers to: `env:<NAME>`, or `file:<name>` in the vault.
+
+    Raises SettingsError, never with the secret, where it is missing or readable by others.
+    """
+    kind, _, place = (run.settings.connections[name].secret or "").partition(":")
+    if kind == "env" and place:
+        text = os.environ.get(place, "")
+    elif kind == "file" and place and "/" not in place:
+        text = _guarded(run.lake.root / "vault" / place).decode()
+    else:
+        raise SettingsError(f"connections.{name}.secret must be env:<NAME> or file:<name>")
+    if not text.strip():
+        raise SettingsError(f"connections.{name}.secret refers to {place}, which is empty; set it")
+    return text.strip()
+
+
 def _from_environment(name: str, environ: Mapping[str, str]) -> bytes:
     try:
         secret = bytes.fromhex(environ.get(name, ""))
@@ -38,12 +55,16 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> bytes:
     return secret
 
 
-def _from_file(path: Path) -> bytes:
+def _guarded(path: Path) -> bytes:
     if not path.is_file():
         raise SettingsError(f"the vault's key {path.name} is missing; restore it from its backup")
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"the vault's key {path.name} is open to others; chmod 600 it")
-    secret = path.read_bytes()
+    return path.read_bytes()
+
+
+def _from_file(path: Path) -> bytes:
+    secret = _guarded(path)
     if len(secret) != _KEY_BYTES:
         raise SettingsError(f"the vault's key {path.name} is damaged; restore it from its backup")
     return secret
