@@ -37,8 +37,9 @@ def _report(patients: int, folder: Path) -> None:
     lines = sum(1 for path in landing.glob("*.ndjson") for _ in path.open("rb"))
     with _timed() as counted:
         _count_with_duckdb(landing)
-    said = _cli("--root", str(root), "sql", f"SELECT {COLUMNS} FROM ops.task_run "
-                "WHERE state = 'success' AND entry_point IS NOT NULL ORDER BY recorded_at", "--format", "json")  # fmt: skip
+    where = "state = 'success' AND entry_point IS NOT NULL"
+    statement = f"SELECT {COLUMNS} FROM ops.task_run WHERE {where} ORDER BY recorded_at"
+    said = _cli("--root", str(root), "sql", statement, "--format", "json")
     _print(f"## {patients} patients: {lines:,} resources\n")
     _print(f"Whole chain with simulation and report {whole[0]:.0f} s, ")
     _print(f"{whole[0] / counted[0]:.0f} times what DuckDB takes to read and count the files ")

@@ -68,7 +68,7 @@ def _record(run: Run, batch: Batch, result: Exported) -> None:
 
 @task(writes=[ops.DATABASE_EXTRACT], params={"landing": ""})
 def extract(run: Run) -> Metrics:
-    """Bring what changed in the clinical database (connection clinical_db) into landing, as FHIR."""
+    """Bring what changed in the clinical database (connection clinical_db), as FHIR."""
     return ClinicalDatabase("clinical_db", _landing(run)).execute(run)
 
 

@@ -114,6 +114,9 @@ class Connection(_Section):
     url: str | None = None
     host: str | None = None
     port: int | None = None
+    database: str | None = None
+    user: str | None = None
+    mapping: str | None = None
     secret: str | None = None
     auth: BackendAuth = BackendAuth()
     export: BulkExport = BulkExport()

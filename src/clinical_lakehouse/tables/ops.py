@@ -115,6 +115,24 @@ BULK_EXPORT = Table(
     checks=(is_one_of("state", *_EXPORT_STATES),),
 )
 
+DATABASE_EXTRACT = Table(
+    name="ops.database_extract",
+    comment="One row per source of a database and run: which rows were read, up to which change.",
+    owner="data-engineering",
+    key=("connection", "source", "as_of"),
+    columns=(
+        Column("connection", "STRING", "Connection in conf, e.g. clinical_db.", False),
+        Column("source", "STRING", "Source in its mapping.", False),
+        Column("as_of", "TIMESTAMP", "as_of of the run that read it.", False),
+        Column("since_at", "TIMESTAMP", "Rows changed later were read; null for all rows."),
+        Column("until_at", "TIMESTAMP", "Latest change that was read; the next run starts here."),
+        Column("row_count", "BIGINT", "Rows written to the landing folder.", False),
+        Column("file_count", "INT", "Files they stand in.", False),
+        Column("run_id", "STRING", "The run.", False),
+    ),
+    retention_days=2555,
+)
+
 QUALITY_RESULT = Table(
     name="ops.quality_result",
     comment="One row per check, table and run: how many rows were judged and how many failed.",
