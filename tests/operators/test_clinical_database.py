@@ -1,5 +1,6 @@
 """A real PostgreSQL read into the landing folder: everything, then what changed, nothing lost."""
 
+import shutil
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +47,7 @@ def server():
 def at(run, server, monkeypatch, tmp_path):
     """A run `hours` later on the server's database, and its landing folder."""
     monkeypatch.setenv("CLINICAL_DB_PASSWORD", "not-asked-for")
+    monkeypatch.setenv("CLINICAL_CONF_DIR", str(_conf_with_another_mapping(tmp_path / "conf")))
     landing = tmp_path / "landing"
 
     def later(hours: int = 0, **changed):
@@ -58,6 +60,14 @@ def at(run, server, monkeypatch, tmp_path):
         )
 
     return later
+
+
+def _conf_with_another_mapping(folder: Path) -> Path:
+    """The shipped settings, and beside edc.yml a mapping of a table that is not there."""
+    shutil.copytree(conf_dir(), folder)
+    text = (folder / "sources" / "edc.yml").read_text(encoding="utf-8")
+    (folder / "sources" / "other.yml").write_text(text.replace("edc.subject", "edc.nowhere"))
+    return folder
 
 
 def _lines(landing: Path, source: str) -> list[dict]:
@@ -131,9 +141,10 @@ def test_a_killed_run_is_repeated_without_a_row_twice(at, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"port": 1}, "does not answer at 127.0.0.1:1; check CLINICAL_DB_HOST"),
+        ({"port": 1}, "does not let us in at 127.0.0.1:1; check CLINICAL_DB_HOST"),
         ({"database": None}, "connections.clinical_db.database is not set"),
-        ({"database": "nowhere"}, "has no such table or column"),
+        ({"database": "nowhere"}, "the connection's database, user and secret"),
+        ({"mapping": "other"}, "has no such table or column: check edc.nowhere in the mapping"),
         ({"mapping": "nothing"}, "no mapping nothing.yml in sources"),
     ],
 )

@@ -18,11 +18,14 @@ from clinical_lakehouse.runtime.secrets import connection_secret
 DRIVER = "org.postgresql:postgresql:42.7.8"
 # Rows a connection holds at a time; without it PostgreSQL's driver holds the whole answer.
 _FETCH_ROWS = 10_000
-# What the server's own words mean for whoever has to mend it; the words may quote data.
+# What Spark's and the server's words mean for whoever has to mend it; these may quote data.
 _PLAIN = (
-    ("authentication failed", "refuses the user; check connections.{name}.user and its secret"),
     ("permission denied", "does not let the user read {what}; grant SELECT"),
     ("does not exist", "has no such table or column: check {what} in the mapping"),
+)
+_NO_ANSWER = (
+    "does not let us in at {host}; check CLINICAL_DB_HOST, CLINICAL_DB_PORT, and the connection's "
+    "database, user and secret"
 )
 
 
@@ -93,12 +96,9 @@ class Database:
 
     def explain(self, what: str, error: Exception) -> str:
         """One line on what to mend, without the server's words."""
-        said = str(error)
-        plain = next((line for mark, line in _PLAIN if mark in said), None)
-        if plain is None:
-            host = self.options["url"].split("/")[2]
-            plain = f"does not answer at {host}; check CLINICAL_DB_HOST and CLINICAL_DB_PORT"
-        return f"{self.name} {plain.format(name=self.name, what=what)}"
+        plain = next((line for mark, line in _PLAIN if mark in str(error)), _NO_ANSWER)
+        host = self.options["url"].split("/")[2]
+        return f"{self.name} {plain.format(what=what, host=host)}"
 
 
 def open_database(run: Run, name: str) -> Database:
