@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.boundaries import boundary
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Call, Member, Node
+from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir.operators import text, truth
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Choice,
@@ -259,7 +259,9 @@ def _cast(type_: str) -> Function:
     def call(value: Value) -> Value:
         sql = types.sql_type(type_)
         number = text(value).try_cast("DECIMAL(38,12)" if type_ == "decimal" else sql)
-        return Value(F.when(number.isNotNull(), text(value)) if type_ == "decimal" else number, type_)
+        return Value(
+            F.when(number.isNotNull(), text(value)) if type_ == "decimal" else number, type_
+        )
 
     return _plain(call)
 

@@ -62,7 +62,9 @@ def text(value: Value) -> Column:
 
 def plain(number: Column) -> Column:
     """A calculated decimal as text, without the zeros that only its SQL type has."""
-    return F.regexp_replace(F.regexp_replace(number.cast("string"), r"(\.\d*?)0+$", "$1"), r"\.$", "")
+    return F.regexp_replace(
+        F.regexp_replace(number.cast("string"), r"(\.\d*?)0+$", "$1"), r"\.$", ""
+    )
 
 
 def _with_empty(operator: str, left: Value, right: Value) -> Value:
@@ -158,7 +160,9 @@ def _calculated(operator: str, left: Value, right: Value) -> Value:
     is_whole = operator in ("div", "mod") or "decimal" not in (left.type, right.type)
     a, b = one(left), one(right)
     if is_whole and operator != "/" and "decimal" not in (left.type, right.type):
-        return Value(_WHOLE[operator](a.cast("bigint"), b.cast("bigint")).try_cast("int"), "integer")
+        return Value(
+            _WHOLE[operator](a.cast("bigint"), b.cast("bigint")).try_cast("int"), "integer"
+        )
     x, y = a.try_cast(_CALCULATED), b.try_cast(_CALCULATED)
     if operator == "div":
         return Value(F.try_divide(x, y).try_cast("int"), "integer")

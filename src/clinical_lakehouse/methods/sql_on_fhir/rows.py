@@ -3,6 +3,7 @@
 One pass over the resources: nothing is joined or exploded before the end.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -256,9 +257,7 @@ def _repeated(view: View, select: Select, scope: Scope) -> Value:
 
 
 def _pattern(paths: Sequence[Expression]) -> str:
-    steps = "|".join(rf"\.{path.text.strip()}".replace(".", r"\.").replace("\\\\", "\\")
-                     for path in paths)  # fmt: skip
-    return f"(?:{steps})+"
+    return f"(?:{'|'.join(re.escape(f'.{path.text.strip()}') for path in paths)})+"
 
 
 def _children(

@@ -1,18 +1,19 @@
 """Runs a view: raw JSON in, typed rows out; and derives the contract of the table it makes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.definition import View
 from clinical_lakehouse.methods.sql_on_fhir.rows import Field, Rows, condition_of, rows_of
-from clinical_lakehouse.methods.sql_on_fhir.values import Scope, Taken, Trees, parsed
+from clinical_lakehouse.methods.sql_on_fhir.values import Scope, Taken, Trees, Value
 from clinical_lakehouse.tables.contract import Column as ContractColumn
 from clinical_lakehouse.tables.contract import Phi, Table
 
+_KEY, _PHI = "clinical-lakehouse/key", "clinical-lakehouse/phi"
 RESOURCE = ""  # key of the tree of elements taken from the resource itself
 # A decimal gets quotes, so that from_json keeps its digits. A key in quotes cannot stand inside
 # a JSON string (its quotes would be escaped), so text that looks like one is safe.
@@ -44,19 +45,11 @@ def compile_view(view: View) -> Compiled:
 
 def _compiled(view: View, trees: Trees) -> Compiled:
     type_ = types.resource_named(view.resource)
-    root = parsed(F.col("content"), type_, trees[RESOURCE])
-    constants, no_index = view.constants, F.lit(0)
-    root = _with_column(root, F.col("resource"))
-    scope = Scope(root, root, trees, constants, no_index)
+    root = Value(F.col("resource"), type_, node=trees[RESOURCE], raw=F.col("content"))
+    scope = Scope(root, root, trees, view.constants, row_index=F.lit(0))
     condition = condition_of(view, scope)
     rows = rows_of(view, scope)
     return Compiled(view, rows.fields, rows, condition, trees)
-
-
-def _with_column(root, column):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
-    return replace(root, column=column)
 
 
 def run_view(compiled: Compiled, resources: DataFrame, content: str = "content") -> DataFrame:
@@ -76,9 +69,33 @@ def run_view(compiled: Compiled, resources: DataFrame, content: str = "content")
     return read.select(F.inline(compiled.rows.structs()))
 
 
-def contract(compiled: Compiled, schema: str = "silver", owner: str = "", key: Sequence[str] = ()) -> Table:
-    """The contract of the table that the view makes; nothing of it is written twice."""
-    raise NotImplementedError
+def contract(compiled: Compiled, name: str = "", owner: str = "patient_ingestion") -> Table:
+    """The contract of the table that the view makes, so that nothing of it is written twice.
+
+    Tags of a column: `ansi/type`, `ucum/unit`, `clinical-lakehouse/phi` (direct unless said
+    otherwise: raw values may identify) and `clinical-lakehouse/key`. `owner` is the job.
+    """
+    view = compiled.view
+    grain = view.description or f"Rows that the view {view.name} makes of {view.resource}."
+    return Table(
+        name=name or f"silver.{view.name}",
+        comment=grain,
+        owner=owner,
+        key=tuple(f.name for f in compiled.fields if _KEY in f.column.tags),
+        columns=tuple(_contract_column(view, field) for field in compiled.fields),
+    )
 
 
-_ = (ContractColumn, Phi)
+def _contract_column(view: View, field: Field) -> ContractColumn:
+    tags = field.column.tags
+    phi = tags.get(_PHI, Phi.DIRECT.value)
+    if phi not in {known.value for known in Phi}:
+        raise UsageError(f"{view.source}: column {field.name}: the tag {_PHI} has no class {phi!r}")
+    return ContractColumn(
+        name=field.name,
+        type=field.type,
+        comment=field.column.description or f"FHIR {field.fhir_type}: {field.column.path.text}",
+        nullable=_KEY not in tags,
+        phi=Phi(phi),
+        unit=tags.get("ucum/unit"),
+    )
