@@ -62,7 +62,7 @@ Node = Literal | Variable | Member | Call | Index | Operation
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
     |(?P<string>'(?:[^'\\]|\\.)*')
-    |(?P<time>@T?[0-9][0-9T:.\-]*(?:Z|[+-]\d\d:\d\d)?)
+    |(?P<time>@T?[0-9][0-9T:\-]*(?:\.[0-9]+)?(?:Z|[+-]\d\d:\d\d)?)
     |(?P<number>\d+(?:\.\d+)?)
     |(?P<variable>%(?:[A-Za-z_][\w-]*|`[^`]+`|'[^']+')|\$[a-z]+)
     |(?P<name>[A-Za-z_]\w*|`[^`]+`)
