@@ -332,6 +332,31 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 @main.command()
+@click.argument("definition", metavar="VIEW.json", type=click.Path(path_type=Path))
+@click.option("--input", "source", type=click.Path(path_type=Path), required=True)
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option("--dropped", is_flag=True, help="Instead of rows: elements the view does not take.")
+@_placed
+def view(place: Place, definition: Path, source: Path, style: str, dropped: bool) -> None:
+    """Run a SQL-on-FHIR view on raw files: a folder, NDJSON or a Bundle.
+
+    \b
+    Example:  clinical-lakehouse view conf/views/encounter.json --input exports --format csv
+    """
+    from clinical_lakehouse.local.view_command import open_view
+
+    found = open_view(definition, source, place.root)
+    if dropped:
+        _show(style, ("element", "count"), list(found.left_out().items()))
+        click.echo("\n".join(found.passed_over()), err=True)
+    elif style == "table":
+        _grid(found.columns, list(found.rows()))
+    else:
+        for line in found.lines(style):
+            click.echo(line)
+
+
+@main.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 @click.option("--patients", default=300, show_default=True)
 @click.option("--sites", default=6, show_default=True)
