@@ -1,9 +1,7 @@
 """The command line: every command has an example in its --help; a refusal is one line."""
 
-import csv
 import errno
-import io
-import json
+import getpass
 import logging
 import os
 import sys
@@ -15,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.events import Preparing
+from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
 from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_here
@@ -30,7 +27,7 @@ from clinical_lakehouse.runtime.entry import default_root
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation import simulate as write_trial
-from clinical_lakehouse.simulation.plan import months_after
+from clinical_lakehouse.simulation.plan import keep_to_one_trial, months_after
 from clinical_lakehouse.tables.catalog import all_tables, table_named
 
 _STATE_STYLES = {"ok": "green", "missing": "bold red", "absent": "dim"}
@@ -126,7 +123,7 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
     from clinical_lakehouse.pages.trial_report import write_report
 
     plan = TrialPlan(patients=patients, sites=sites, months=months, seed=seed)
-    _keep_to_one_trial(place.root, plan)
+    keep_to_one_trial(place.root, plan)
     as_of = datetime.combine(plan.end, time(tzinfo=UTC))
     trained = months_after(plan.start, plan.drift_month + 1)
     parameters = {"as_of": as_of.isoformat(), "training_until": trained.isoformat()}
@@ -142,15 +139,6 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
         report = write_report(workspace.lake, workspace.settings, as_of, result.run_id, out)
     click.echo(f"report: {report}\nlake:   {place.root}")
     sys.exit(exit_code(result))
-
-
-def _keep_to_one_trial(root: Path, plan: TrialPlan) -> None:
-    """A lake holds one simulated trial; another one beside it would be two trials in one."""
-    marker, wanted = root / "landing" / ".plan", repr(plan)
-    if marker.exists() and marker.read_text(encoding="utf-8") != wanted:
-        raise UsageError(f"{root} holds another simulated trial; choose another --root")
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(wanted, encoding="utf-8")
 
 
 @main.command()
@@ -189,7 +177,7 @@ def jobs(place: Place) -> None:
     """
     found = load_bundle(place.env).jobs.values()
     rows = [(j.key, j.trigger or "by hand", " ".join(j.tasks), j.description) for j in found]
-    _grid(("job", "starts", "tasks", "what it does"), sorted(rows, key=lambda row: row[0]))
+    grid(("job", "starts", "tasks", "what it does"), sorted(rows, key=lambda row: row[0]))
 
 
 @main.group()
@@ -213,6 +201,72 @@ def load(place: Place, folder: Path) -> None:
     if result.ok:
         click.echo("now run data_standardization: it looks every code up again")
     sys.exit(exit_code(result))
+
+
+@main.group()
+def quarantine() -> None:
+    """Rows that were refused: what they are, and a person's decision on them."""
+
+
+@quarantine.command("list")
+@click.option("--reason", default="", help="Only this reason code.")
+@click.option("--file", "name", default="", help="Only this file.")
+@_placed
+def list_(place: Place, reason: str, name: str) -> None:
+    """List refused rows: place, reason and element path; never a value.
+
+    \b
+    Example:  clinical-lakehouse quarantine list --reason bad-code
+    """
+    _refused_rows(place, "(reason = :reason OR :reason = '') AND (file_name = :name OR :name = '')",
+                  reason=reason, name=name)  # fmt: skip
+
+
+@quarantine.command()
+@click.argument("file_id")
+@click.argument("line", type=int)
+@_placed
+def show(place: Place, file_id: str, line: int) -> None:
+    """Show what is known of one refused line (file_id may be its first characters).
+
+    \b
+    Example:  clinical-lakehouse quarantine show 3f2a 17
+    """
+    _refused_rows(place, "startswith(file_id, :file_id) AND line = :line", file_id=file_id,
+                  line=line)  # fmt: skip
+
+
+def _refused_rows(place: Place, condition: str, **values: Any) -> None:
+    from clinical_lakehouse.runtime.entry import open_lake
+
+    columns = "file_id, file_name, line, entry, byte_offset, resource_type, reason, path, decision"
+    statement = f"SELECT {columns} FROM bronze.quarantine WHERE {condition} ORDER BY 2, 3, 4"
+    found = open_lake({"root": str(place.root)}).query(statement, values).limit(10_000).collect()
+    if not found:
+        raise UsageError("no row in quarantine fits; see clinical-lakehouse quarantine list")
+    grid(columns.split(", "), found)
+
+
+def _decision(action: str, effect: str) -> None:
+    """Adds `quarantine release` or `quarantine discard`."""
+
+    @click.option("--reason", default="", help="Rows of this reason code.")
+    @click.option("--file", default="", help="Rows of this file.")
+    @click.option("--why", required=True, help="Goes into ops.quarantine_decision.")
+    @click.option("--by", default=getpass.getuser, help="Who decides (default: you).")
+    @_placed
+    def command(place: Place, **given: str) -> None:
+        request = Request("quarantine_review", {"decision": action, **given})
+        with watch() as listen:
+            result = run_here(load_bundle(place.env), request, place.root, listen)
+        sys.exit(exit_code(result))
+
+    example = f"clinical-lakehouse quarantine {action} --reason bad-code --why 'ticket 7'"
+    quarantine.command(action, help=f"{effect}\n\n\b\nExample:  {example}")(command)
+
+
+_decision("release", "Let rows go that today's rules accept; then run patient_ingestion.")
+_decision("discard", "Mark rows as decided; they are kept.")
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:
@@ -241,7 +295,7 @@ def doctor(place: Place) -> None:
 
     findings = examine(place.root, place.env)
     rows = [(f.what, Text(f.state, _STATE_STYLES[f.state]), f.detail) for f in findings]
-    _grid(("what", "state", "detail"), rows)
+    grid(("what", "state", "detail"), rows)
     if any(finding.state == "missing" for finding in findings):
         raise UsageError("something is missing; mend the lines marked missing")
 
@@ -257,15 +311,15 @@ def tables(name: str | None) -> None:
     """
     if name is None:
         rows = [(t.name, t.owner, len(t.columns), t.comment) for t in all_tables().values()]
-        _grid(("table", "owner", "columns", "grain"), rows)
+        grid(("table", "owner", "columns", "grain"), rows)
         return
     table = table_named(name)
     click.echo(f"{table.name}: {table.comment}\nowner {table.owner}; key {', '.join(table.key)}")
     columns = [(c.name, c.type, "" if c.nullable else "required", c.phi.value, c.unit or "",
                 c.comment) for c in table.columns]  # fmt: skip
-    _grid(("column", "type", "", "PHI", "unit", "meaning"), columns)
+    grid(("column", "type", "", "PHI", "unit", "meaning"), columns)
     checks = [(c.name, c.severity.value, c.predicate) for c in table.all_checks()]
-    _grid(("check", "severity", "predicate"), checks)
+    grid(("check", "severity", "predicate"), checks)
 
 
 @main.command()
@@ -302,7 +356,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
     found = open_lake({"root": str(place.root)}).query(statement)
     rows = [[row[name] for name in found.columns] for row in found.limit(10_000).collect()]
-    _show(style, found.columns, rows)
+    show_rows(style, found.columns, rows)
 
 
 @main.command()
@@ -333,32 +387,6 @@ def simulate(
     with click.progressbar(length=patients, label="simulating", file=sys.stderr) as bar:
         write_trial(out, plan, lambda done, total: bar.update(done - bar.pos))
     click.echo(f"written to {out}; truth.json says what was planted")
-
-
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on a terminal; tab-separated lines into a pipe."""
-    if not sys.stdout.isatty():
-        for row in (headings, *rows):
-            click.echo("\t".join(str(cell) for cell in row))
-        return
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    for row in rows:
-        grid.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    Console().print(grid)
-
-
-def _show(style: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if style == "json":
-        for row in rows:
-            click.echo(json.dumps(dict(zip(columns, row, strict=True)), default=str))
-    elif style == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-        click.echo(text.getvalue(), nl=False)
-    else:
-        _grid(columns, rows)
 
 
 if __name__ == "__main__":
