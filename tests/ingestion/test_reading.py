@@ -117,3 +117,13 @@ def test_text_that_looks_like_a_reference_is_left_alone():
 )
 def test_person_is_who_the_resource_is_about(resource, person):
     assert person_of({"resourceType": "Observation", **resource}) == person
+
+
+def test_offset_is_where_the_line_begins_in_the_unpacked_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("clinical_lakehouse.ingestion.landing.CHUNK_BYTES", 60)
+    raw = b"".join(b'{"resourceType":"Patient","id":"%d"}\r\n\n' % n for n in range(9)) + b"no"
+    rows = _read(tmp_path, "a.ndjson", raw)
+    assert len(rows) == 10
+    for row in rows:
+        assert raw[row["byte_offset"] :].startswith(row["content"].encode())
+    assert rows[-1]["byte_offset"] == len(raw) - 2

@@ -13,9 +13,16 @@ from clinical_lakehouse.ingestion.versions import PLACE
 UNKNOWN_SUBJECT = "unknown-subject"
 _IDENTITY = ("resource_type", "resource_id", "content_hash")
 _REFUSED = (
-    *("file_id", "file_name", "line", "entry", "resource_type", "resource_id", "patient_id"),
-    *("reason", "path", "received_at"),
+    *("file_id", "file_name", "line", "entry", "byte_offset", "resource_type", "resource_id"),
+    *("patient_id", "reason", "path", "received_at"),
 )
+
+
+def only_open(quarantined: DataFrame, reason: str, file_name: str) -> DataFrame:
+    """Quarantined rows nobody has decided on, of one reason and file ("" for any)."""
+    rows = quarantined.filter(F.col("decision").isNull())
+    rows = rows.filter(F.col("reason") == reason) if reason else rows
+    return rows.filter(F.col("file_name") == file_name) if file_name else rows
 
 
 def only_valid(rows: DataFrame) -> DataFrame:
@@ -46,7 +53,8 @@ def only_refused(rows: DataFrame, repeated: DataFrame, persons: DataFrame) -> Da
     fresh = only_valid(rows).join(repeated.select(*PLACE), list(PLACE), "left_anti")
     lost = fresh.join(persons, "patient_id", "left_anti").filter(F.col("patient_id").isNotNull())
     marked = lost.withColumns({"reason": F.lit(UNKNOWN_SUBJECT), "path": F.lit("subject")})
-    return invalid.unionByName(marked.select(*_REFUSED))
+    refused = invalid.unionByName(marked.select(*_REFUSED))
+    return refused.withColumn("decision", F.lit(None).cast("string"))
 
 
 def per_file_and_type(rows: DataFrame, refused: DataFrame, repeated: DataFrame) -> DataFrame:

@@ -16,6 +16,7 @@ from clinical_lakehouse.ingestion.accounting import (
     empty_row,
     left_in_bronze,
     only_of_type,
+    only_open,
     only_refused,
     only_repeated,
     only_unbalanced,
@@ -29,7 +30,6 @@ from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
-from clinical_lakehouse.ingestion.versions import PLACE
 from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
@@ -140,7 +140,10 @@ def validate(run: Run) -> Metrics:
     repeated = run.lake.read(DUPLICATE)
     _append_missing(run, QUARANTINE, only_refused(new, repeated, persons))
     released = _release(run, persons) if since >= 0 else []
-    totals = _account(run, new, released)
+    files = new.filter(~F.col("file_id").isin(released)).select("file_id").distinct()
+    rows = bronze.filter(F.col("file_id").isin(released)).drop("content")
+    rows = rows.unionByName(bronze.drop("content").join(files, "file_id", "left_semi"))
+    totals = _account(run, rows if since >= 0 else new)
     move_bookmarks(run, _VALIDATE, {FHIR_RESOURCE.name: version})
     return {**totals, "resources_released": len(released)}
 
@@ -169,7 +172,7 @@ def _upsert(run: Run, table: Table, rows: DataFrame) -> None:
 
 def _release(run: Run, persons: DataFrame) -> list[str]:
     """Let go of rows whose person has arrived since; ids of the files they stand in."""
-    waiting = run.lake.read(QUARANTINE).filter(F.col("reason") == UNKNOWN_SUBJECT)
+    waiting = only_open(run.lake.read(QUARANTINE), UNKNOWN_SUBJECT, "")
     found = waiting.join(persons, "patient_id", "left_semi").withColumn("_out", F.lit(True))
     files = [row["file_id"] for row in found.select("file_id").distinct().collect()]
     if files:
@@ -177,12 +180,8 @@ def _release(run: Run, persons: DataFrame) -> list[str]:
     return files
 
 
-def _account(run: Run, new: DataFrame, released: Sequence[str]) -> dict[str, int | str]:
-    """Write the ledger of these files and check it; totals of what this run received."""
-    rows = new
-    if released:
-        again = run.lake.read(FHIR_RESOURCE).filter(F.col("file_id").isin(list(released)))
-        rows = new.unionByName(again.drop("content")).dropDuplicates(list(PLACE))
+def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
+    """Write the ledger of these files, whole, and check it; totals of what this run received."""
     refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
     _upsert(run, ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
     ledger = run.lake.read(ops.LANDING_FILE)

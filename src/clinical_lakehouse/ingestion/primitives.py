@@ -5,6 +5,7 @@ Source: FHIR R4 (4.0.1), 2.24.0.1 Primitive Types.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 # Reason code and where below the judged value, e.g. ("bad-code", ".code[0]"); never a value.
@@ -13,6 +14,8 @@ Rule = Callable[[Any], Fault | None]
 
 MAX_STRING_CHARACTERS = 1 << 20
 _INT32 = 1 << 31
+_SHORT = 96  # characters of a value whose verdict may be remembered
+_REMEMBERED = 8192
 _WHITE = " \t\r\n"
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DATE = r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?"
@@ -24,22 +27,25 @@ _WRONG_TYPE: Fault = ("wrong-type", "")
 
 
 def text(value: Any) -> Fault | None:
-    """string, markdown: not empty, not only white space, at most 1 Mi characters, no NUL."""
+    """string, markdown: not empty, not only white space, at most 1 Mi characters."""
     if type(value) is not str:
         return _WRONG_TYPE
     if not value or (value.isspace() and not value.strip(_WHITE)):
         return ("blank-string", "")
-    if len(value) > MAX_STRING_CHARACTERS:
-        return ("too-large", "")
-    return ("nul-character", "") if "\0" in value else None
+    return None if len(value) <= MAX_STRING_CHARACTERS else ("too-large", "")
 
 
-def _matching(pattern: str, reason: str, longest: int = MAX_STRING_CHARACTERS) -> Rule:
+def matching(pattern: str, reason: str, longest: int = MAX_STRING_CHARACTERS) -> Rule:
+    """A string that a pattern matches whole; `reason` says what it is otherwise."""
     fits = re.compile(pattern, re.ASCII).fullmatch
+    # Codes, systems and days repeat from resource to resource; long values do not.
+    fits_short = lru_cache(_REMEMBERED)(lambda value: fits(value) is not None)
 
     def rule(value: Any) -> Fault | None:
         if type(value) is not str:
             return _WRONG_TYPE
+        if len(value) <= _SHORT:
+            return None if fits_short(value) and len(value) <= longest else (reason, "")
         return None if len(value) <= longest and fits(value) else (reason, "")
 
     return rule
@@ -49,16 +55,18 @@ def _calendar(pattern: str, reason: str) -> Rule:
     """A date or time whose day exists; the pattern's groups are year, month and day."""
     fits = re.compile(pattern, re.ASCII).fullmatch
 
+    @lru_cache(_REMEMBERED)
+    def is_possible(value: str) -> bool:
+        found = fits(value)
+        if found is None:
+            return False
+        year, month, day = found.groups()
+        return year != "0000" and (day is None or day <= "28" or _exists(year, month, day))
+
     def rule(value: Any) -> Fault | None:
         if type(value) is not str:
             return _WRONG_TYPE
-        found = fits(value)
-        if found is None:
-            return (reason, "")
-        year, month, day = found.groups()
-        if year == "0000" or (day is not None and day > "28" and not _exists(year, month, day)):
-            return (reason, "")
-        return None
+        return None if len(value) <= _SHORT and is_possible(value) else (reason, "")
 
     return rule
 
@@ -109,18 +117,18 @@ def narrative(value: Any) -> Fault | None:
     return None if value.lstrip().startswith("<div") else ("bad-narrative", "")
 
 
-_URI = _matching(r"\S+", "bad-uri")
+_URI = matching(r"\S+", "bad-uri")
 RULES: Mapping[str, Rule] = {
     "string": text,
     "markdown": text,
-    "code": _matching(r"\S+(?:\s\S+)*", "bad-code-syntax"),
-    "id": _matching(r"[A-Za-z0-9\-.]{1,64}", "bad-id", 64),
+    "code": matching(r"\S+(?:\s\S+)*", "bad-code-syntax"),
+    "id": matching(r"[A-Za-z0-9\-.]{1,64}", "bad-id", 64),
     "uri": _URI,
     "url": _URI,
     "canonical": _URI,
-    "oid": _matching(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", "bad-oid"),
-    "uuid": _matching(r"urn:uuid:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "bad-uuid"),
-    "base64Binary": _matching(r"[0-9A-Za-z+/=\s]+", "bad-base64", 1 << 26),
+    "oid": matching(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", "bad-oid"),
+    "uuid": matching(r"urn:uuid:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "bad-uuid"),
+    "base64Binary": matching(r"[0-9A-Za-z+/=\s]+", "bad-base64", 1 << 26),
     "xhtml": narrative,
     "decimal": decimal,
     "boolean": boolean,
@@ -130,5 +138,5 @@ RULES: Mapping[str, Rule] = {
     "date": _calendar(_DATE, "bad-date"),
     "dateTime": _calendar(rf"{_DATE}(?:(?<=-\d\d-\d\d)T{_TIME}{_ZONE})?", "bad-date-time"),
     "instant": _calendar(rf"{_DAY}T{_TIME}{_ZONE}", "bad-instant"),
-    "time": _matching(_TIME, "bad-time"),
+    "time": matching(_TIME, "bad-time"),
 }

@@ -36,6 +36,7 @@ ROW_SCHEMA = pa.schema(
         pa.field("file_name", pa.string()),
         pa.field("line", pa.int64()),
         pa.field("entry", pa.int32()),
+        pa.field("byte_offset", pa.int64()),
         *(
             pa.field(name, pa.string())
             for name in (
@@ -65,14 +66,15 @@ SURVEY_SCHEMA = pa.schema(
     ]
 )
 # The same schemas for Spark.
-ROW_DDL = "file_id STRING, file_name STRING, line BIGINT, entry INT, " + ", ".join(
-    f"{name} STRING" for name in ROW_SCHEMA.names[4:]
-)
+_PLACE_DDL = "file_id STRING, file_name STRING, line BIGINT, entry INT, byte_offset BIGINT"
+ROW_DDL = ", ".join((_PLACE_DDL, *(f"{name} STRING" for name in ROW_SCHEMA.names[5:])))
 SURVEY_DDL = (
     "file_id STRING, name STRING, line_count BIGINT, ignored_count BIGINT, "
     "offsets ARRAY<BIGINT>, lengths ARRAY<BIGINT>, first_lines ARRAY<BIGINT>"
 )
 Row = tuple[Any, ...]
+Place = tuple[str, int, int, int]  # file_id, line, entry, byte offset in the unpacked file
+STORED = ("file_id", "file_name", "line", "entry", "byte_offset", "content")
 
 
 def surveyor(folder: str, groups: Sequence[Sequence[str]]) -> Callable[[Batches], Batches]:
@@ -126,6 +128,21 @@ def reader(
     return run
 
 
+def rejudge(batches: Batches) -> Batches:
+    """For mapInArrow: the STORED columns of bronze in, rows as `reader` gives them out.
+
+    Judged by today's rules; rows without content are left out: there is nothing to judge.
+    """
+    for batch in batches:
+        stored = zip(*(batch.column(name).to_pylist() for name in STORED), strict=True)
+        yield from _bounded(
+            (row[0], file_name, *row[1:])
+            for file_id, file_name, line, entry, at, content in stored
+            if content is not None
+            for row in (_row((file_id, line, entry, at), content.encode()),)
+        )
+
+
 def _numbers(batches: Batches) -> Iterator[int]:
     for batch in batches:
         yield from batch.column(0).to_pylist()
@@ -157,7 +174,7 @@ def rows_of(chunk: Chunk) -> Iterator[Row]:
     path = Path(chunk.path)
     if form_of(path.name) != LINES:
         # Rows of one type side by side: readers of one type skip the pages of the others.
-        yield from sorted(_rows_of_document(chunk, path), key=lambda row: row[3] or "")
+        yield from sorted(_rows_of_document(chunk, path), key=lambda row: row[4] or "")
         return
     is_packed = path.name.endswith(".gz")
     with opened(path) as stream:
@@ -166,10 +183,11 @@ def rows_of(chunk: Chunk) -> Iterator[Row]:
         for number, at, line in lines(stream, chunk.first_line):
             if at >= chunk.length and not is_packed:
                 return
+            place = (chunk.file_id, number, 0, chunk.offset + at)
             if isinstance(line, str):
-                yield _refused(chunk.file_id, number, 0, line)
+                yield _refused(place, line)
             elif not line.isspace():
-                yield _row(chunk.file_id, number, 0, line.strip(b" \t\r\n"))
+                yield _row(place, line.strip(b" \t\r\n"))
 
 
 def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
@@ -177,16 +195,14 @@ def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
         with opened(path) as stream:
             raw = stream.read(MAX_BUNDLE_BYTES + 1)
     except DAMAGED:
-        yield _refused(chunk.file_id, 1, 0, "damaged-file")
+        yield _refused((chunk.file_id, 1, 0, 0), "damaged-file")
         return
     if len(raw) > MAX_BUNDLE_BYTES:
-        yield _refused(chunk.file_id, 1, 0, "too-large")
+        yield _refused((chunk.file_id, 1, 0, 0), "too-large")
         return
     for entry, content in enumerate(resources_in(raw)):
-        if isinstance(content, str):
-            yield _refused(chunk.file_id, 1, entry, content)
-        else:
-            yield _row(chunk.file_id, 1, entry, content)
+        place = (chunk.file_id, 1, entry, 0)
+        yield _refused(place, content) if isinstance(content, str) else _row(place, content)
 
 
 def resources_in(raw: bytes) -> list[bytes | str]:
@@ -243,16 +259,14 @@ def _content(entry: Mapping[str, Any], full_urls: Mapping[bytes, bytes]) -> byte
         return "lone-surrogate"
 
 
-def _row(file_id: str, line: int, entry: int, raw: bytes) -> Row:
+def _row(place: Place, raw: bytes) -> Row:
     content = with_local_references(raw)
     verdict = judge(content)
     resource = verdict.resource or {}
     meta = resource.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     return (
-        file_id,
-        line,
-        entry,
+        *place,
         verdict.resource_type,
         _text(resource.get("id")),
         _text(meta.get("versionId")),
@@ -266,9 +280,9 @@ def _row(file_id: str, line: int, entry: int, raw: bytes) -> Row:
     )
 
 
-def _refused(file_id: str, line: int, entry: int, reason: str) -> Row:
+def _refused(place: Place, reason: str) -> Row:
     empty = hashlib.sha256(b"").hexdigest()
-    return (file_id, line, entry, *(None,) * 6, empty, "invalid", reason, None)
+    return (*place, *(None,) * 6, empty, "invalid", reason, None)
 
 
 def _text(value: Any) -> str | None:

@@ -10,10 +10,9 @@ import orjson
 
 from clinical_lakehouse.ingestion.primitives import RULES
 from clinical_lakehouse.ingestion.structure import (
-    fault_in,
     is_modelled,
     is_resource_type,
-    shape_of_resource,
+    rule_of_resource,
 )
 
 MAX_RESOURCE_BYTES = 1 << 20
@@ -62,7 +61,7 @@ def _verdict_on_structure(value: dict[str, Any], name: str) -> Verdict:
     if not is_modelled(name):
         return Verdict(value, name)
     try:
-        fault = fault_in(shape_of_resource(name), value)
+        fault = rule_of_resource(name)(value)
     except RecursionError:
         return Verdict(value, name, "too-deep", name)
     if fault is not None:
@@ -82,12 +81,14 @@ def _fault_of_text(raw: bytes, value: dict[str, Any], name: str) -> str | None:
         return "too-large"
     if b"\\u0000" in raw and _NUL_ESCAPE.search(raw):
         return "nul-character"
-    # Byte-equal when written again proves that no key was dropped; else look at every object.
+    # A dropped key takes its colon along, and nothing else changes their number when the value
+    # is written again, unless a colon was escaped; then look at every object.
     try:
-        is_same = orjson.dumps(value) == raw
+        colons = orjson.dumps(value).count(b":")
     except orjson.JSONEncodeError:  # nested deeper than 254 levels
         return "too-deep"
-    return "duplicate-key" if not is_same and has_duplicate_key(raw.decode()) else None
+    is_whole = colons == raw.count(b":") and b"\\u003" not in raw
+    return "duplicate-key" if not is_whole and has_duplicate_key(raw.decode()) else None
 
 
 def has_duplicate_key(text: str) -> bool:

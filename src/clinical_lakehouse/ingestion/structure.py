@@ -5,15 +5,22 @@ The models themselves judge about 3,000 resources a second; these rules need no 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, get_args, get_origin
 
 import fhir.resources.R4B.fhirtypes  # noqa: F401  (fills the map of types)
 from fhir_core.constraints import FHIR_TYPES_MAPS
 
-from clinical_lakehouse.ingestion.primitives import RULES, Fault, Rule, one_of
-from clinical_lakehouse.ingestion.required_codes import REQUIRED_CODES
+from clinical_lakehouse.ingestion.date_order import ORDERED, fault_of_order
+from clinical_lakehouse.ingestion.primitives import RULES, Fault, Rule, matching, one_of
+from clinical_lakehouse.ingestion.required_codes import (
+    DATA_TYPES,
+    REQUIRED_CODES,
+    REQUIRED_CONCEPTS,
+    REQUIRED_PATTERNS,
+    REQUIRED_TYPES,
+)
 
 DUPLICATE_KEY = "$duplicate-key"  # marks an object of a Bundle that held a key twice
 # R4 types that R4B dropped: known, but without a model; only id and meta are judged.
@@ -45,15 +52,7 @@ _ABSTRACT = frozenset(("Resource", "DomainResource"))
 _PREFIX = "R4."
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a type may hold: a rule per element, required elements, and choices (value[x])."""
-
-    elements: Mapping[str, Rule]
-    required: tuple[tuple[str, str], ...]
-    choices: tuple[tuple[str, frozenset[str], bool], ...]
-
-
+@lru_cache(512)
 def is_resource_type(name: str) -> bool:
     """Is it a concrete R4 resource type?"""
     if name in R4_ONLY:
@@ -67,17 +66,57 @@ def is_modelled(name: str) -> bool:
     return name not in R4_ONLY and name not in R4B_DIFFERS
 
 
-def shape_of_resource(name: str) -> Shape:
-    """The shape of a resource type."""
-    return shape_of(FHIR_TYPES_MAPS[f"{_PREFIX}{name}Type"])
+def rule_of_resource(name: str) -> Rule:
+    """The rule of a modelled resource type."""
+    return rule_of(FHIR_TYPES_MAPS[f"{_PREFIX}{name}Type"])
+
+
+# A choice (value[x]): its group, the names of its elements, and whether one is required.
+_Choice = tuple[str, frozenset[str], bool]
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What is judged of an object as a whole: required elements, choices, dates in order."""
+
+    required: frozenset[str]
+    choices: tuple[_Choice, ...]
+    order: tuple[tuple[str, str, str], ...]
 
 
 @cache
-def shape_of(path: str) -> Shape:
-    """The shape of the model at an import path; compiled on first use."""
+def rule_of(path: str) -> Rule:
+    """The rule of the model at an import path; compiled on its first use."""
+    elements: dict[str, Rule] = {}
+    whole = _Whole(frozenset(), (), ())
+    required, is_simple = whole.required, True
+
+    def object_(value: Any) -> Fault | None:
+        nonlocal whole, required, is_simple
+        if not elements:
+            whole = _compile(path, elements)
+            required, is_simple = whole.required, not (whole.choices or whole.order)
+        if type(value) is not dict:
+            return ("wrong-type", "")
+        for name, child in value.items():
+            rule = elements.get(name)
+            if rule is None:
+                return ("duplicate-key" if name == DUPLICATE_KEY else "unknown-element", "")
+            fault = rule(child)
+            if fault is not None and not _is_only_extended(value, name, rule):
+                return ("null-element" if child is None else fault[0], f".{name}{fault[1]}")
+        if is_simple and value and required <= value.keys():
+            return None
+        return _fault_of_whole(whole, value)
+
+    return object_
+
+
+def _compile(path: str, elements: dict[str, Rule]) -> _Whole:
+    """Fill in a rule per element; what holds for the object as a whole."""
     model = _model(path)
-    elements: dict[str, Rule] = {"resourceType": RULES["string"]}
-    required: list[tuple[str, str]] = []
+    elements["resourceType"] = RULES["string"]
+    required: set[str] = set()
     choices: dict[str, tuple[set[str], bool]] = {}
     for field in model.model_fields.values():
         name = field.alias
@@ -85,55 +124,51 @@ def shape_of(path: str) -> Shape:
             continue
         facts = field.json_schema_extra or {}
         inner, is_list = _unwrapped(field.annotation)
-        elements[name] = _rule(f"{model.__name__}.{name}", inner, is_list, facts)
+        rule = _rule(f"{model.__name__}.{name}", inner, facts)
+        elements[name] = _each(rule) if is_list else rule
         if _primitive(inner) is not None:
-            elements[f"_{name}"] = _extension_list if is_list else _extension
+            beside = rule_of(FHIR_TYPES_MAPS[f"{_PREFIX}FHIRPrimitiveExtensionType"])
+            elements[f"_{name}"] = _each_or_null(beside) if is_list else beside
         if field.is_required() or facts.get("element_required"):
-            required.append((name, f"_{name}"))
+            required.add(name)
         if "one_of_many" in facts:
-            names, needed = choices.setdefault(facts["one_of_many"], (set(), False))
-            choices[facts["one_of_many"]] = (
-                names | {name},
-                needed or facts["one_of_many_required"],
-            )
+            group = facts["one_of_many"]
+            names, needed = choices.get(group, (set(), False))
+            choices[group] = (names | {name}, needed or facts["one_of_many_required"])
     groups = tuple((group, frozenset(names), need) for group, (names, need) in choices.items())
-    return Shape(elements, tuple(required), groups)
+    return _Whole(frozenset(required), groups, ORDERED.get(model.__name__, ()))
 
 
-def fault_in(shape: Shape, value: Any) -> Fault | None:
-    """The first fault of an object against its shape."""
-    if type(value) is not dict:
-        return ("wrong-type", "")
+def _fault_of_whole(whole: _Whole, value: dict[str, Any]) -> Fault | None:
     if not value:
         return ("empty-object", "")
-    elements = shape.elements
-    for name, child in value.items():
-        rule = elements.get(name)
-        if rule is None:
-            return ("duplicate-key" if name == DUPLICATE_KEY else "unknown-element", "")
-        fault = rule(child)
-        if fault is not None and not _is_only_extended(value, name, rule, fault):
-            return (fault[0], f".{name}{fault[1]}")
-    return _missing_or_double(shape, value)
+    if not whole.required <= value.keys():
+        for name in sorted(whole.required):
+            if name not in value and f"_{name}" not in value:
+                return ("missing-required", f".{name}")
+    for group, names, needed in whole.choices:
+        if needed or not names.isdisjoint(value):
+            fault = _fault_of_choice(group, names, needed, value)
+            if fault is not None:
+                return fault
+    return fault_of_order(whole.order, value) if whole.order else None
 
 
-def _missing_or_double(shape: Shape, value: dict[str, Any]) -> Fault | None:
-    for name, extension in shape.required:
-        if name not in value and extension not in value:
-            return ("missing-required", f".{name}")
-    for group, names, needed in shape.choices:
-        given = len(names & value.keys())
-        if given > 1:
-            return ("two-values", f".{group}[x]")
-        if needed and not given and not any(f"_{name}" in value for name in names):
-            return ("missing-required", f".{group}[x]")
+def _fault_of_choice(
+    group: str, names: frozenset[str], needed: bool, value: dict[str, Any]
+) -> Fault | None:
+    given = len(names & value.keys())
+    if given > 1:
+        return ("two-values", f".{group}[x]")
+    if needed and not given and not any(f"_{name}" in value for name in names):
+        return ("missing-required", f".{group}[x]")
     return None
 
 
-def _is_only_extended(value: dict[str, Any], name: str, rule: Rule, fault: Fault) -> bool:
+def _is_only_extended(value: dict[str, Any], name: str, rule: Rule) -> bool:
     """Nulls in an array of primitives stand for values that have only an extension."""
     child = value[name]
-    if fault[0] != "null-element" or type(child) is not list or f"_{name}" not in value:
+    if type(child) is not list or None not in child or f"_{name}" not in value:
         return False
     present = [item for item in child if item is not None]
     return bool(present) and rule(present) is None
@@ -144,13 +179,46 @@ def _model(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _rule(element: str, inner: Any, is_list: bool, facts: Mapping[str, Any]) -> Rule:
+def _rule(element: str, inner: Any, facts: Mapping[str, Any]) -> Rule:
+    """The rule of an element's type, narrowed by its required binding."""
+    primitive = _primitive(inner)
+    if element in REQUIRED_CONCEPTS:
+        return _bound_concept(_rule_of_type(inner), *REQUIRED_CONCEPTS[element])
+    if element in REQUIRED_PATTERNS:
+        return matching(REQUIRED_PATTERNS[element], "bad-code")
+    if element in REQUIRED_TYPES:
+        return _type_name(REQUIRED_TYPES[element])
     codes = REQUIRED_CODES.get(element, facts.get("enum_values"))
-    if codes and _primitive(inner) == "code" and "+" not in codes:
-        rule = one_of(frozenset(codes))
-    else:
-        rule = _rule_of_type(inner)
-    return _each(rule) if is_list else _present(rule)
+    if codes and primitive == "code":
+        return one_of(frozenset(codes))
+    return _rule_of_type(inner)
+
+
+def _type_name(with_data_types: bool) -> Rule:
+    """The name of a resource type (abstract ones too), or also of a data type."""
+
+    def name(value: Any) -> Fault | None:
+        if type(value) is not str:
+            return ("wrong-type", "")
+        is_known = value in _ABSTRACT or (with_data_types and value in DATA_TYPES)
+        return None if is_known or is_resource_type(value) else ("bad-code", "")
+
+    return name
+
+
+def _bound_concept(rule: Rule, system: str, codes: frozenset[str]) -> Rule:
+    """A CodeableConcept of which one coding is from the value set of a required binding."""
+
+    def concept(value: Any) -> Fault | None:
+        fault = rule(value)
+        if fault is not None:
+            return fault
+        for coding in value.get("coding", ()):
+            if coding.get("system") == system and coding.get("code") in codes:
+                return None
+        return ("bad-code", ".coding")
+
+    return concept
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, bool]:
@@ -180,13 +248,8 @@ def _rule_of_type(inner: Any) -> Rule:
     if primitive is not None:
         return RULES[primitive]
     path: str = inner._model_klass
-    if path.endswith((".resource.Resource", ".element.Element")):
-        return _any_resource
-
-    def complex_(value: Any) -> Fault | None:
-        return fault_in(shape_of(path), value)
-
-    return complex_
+    is_any = path.endswith((".resource.Resource", ".element.Element"))
+    return _any_resource if is_any else rule_of(path)
 
 
 def _any_resource(value: Any) -> Fault | None:
@@ -195,15 +258,7 @@ def _any_resource(value: Any) -> Fault | None:
     name = value.get("resourceType")
     if type(name) is not str or not is_resource_type(name):
         return ("unknown-resource-type", "")
-    return fault_in(shape_of_resource(name), value) if is_modelled(name) else None
-
-
-def _present(rule: Rule) -> Rule:
-    def one(value: Any) -> Fault | None:
-        fault = rule(value)
-        return ("null-element", "") if fault is not None and value is None else fault
-
-    return one
+    return rule_of_resource(name)(value) if is_modelled(name) else None
 
 
 def _each(rule: Rule) -> Rule:
@@ -212,24 +267,30 @@ def _each(rule: Rule) -> Rule:
             return ("not-an-array", "")
         if not value:
             return ("empty-array", "")
-        for number, item in enumerate(value):
-            fault = rule(item)
-            if fault is not None:
-                reason = "null-element" if item is None else fault[0]
-                return (reason, f"[{number}]{fault[1]}")
+        for item in value:
+            if rule(item) is not None:
+                return _first_fault(rule, value)
         return None
 
     return all_
 
 
-def _extension(value: Any) -> Fault | None:
-    """What stands beside a primitive: its id and extensions."""
-    path = FHIR_TYPES_MAPS[f"{_PREFIX}FHIRPrimitiveExtensionType"]
-    return fault_in(shape_of(path), value)
+def _first_fault(rule: Rule, items: list[Any]) -> Fault | None:
+    """The fault of the first item that has one, with its place in the array."""
+    for number, item in enumerate(items):
+        fault = rule(item)
+        if fault is not None:
+            reason = "null-element" if item is None else fault[0]
+            return (reason, f"[{number}]{fault[1]}")
+    return None
 
 
-def _extension_list(value: Any) -> Fault | None:
-    if type(value) is not list:
-        return ("not-an-array", "")
-    faults = (_extension(item) for item in value if item is not None)
-    return next((fault for fault in faults if fault is not None), None)
+def _each_or_null(rule: Rule) -> Rule:
+    """What stands beside an array of primitives: null where an item has no extension."""
+
+    def all_(value: Any) -> Fault | None:
+        if type(value) is not list:
+            return ("not-an-array", "")
+        return next((f for item in value if item is not None and (f := rule(item))), None)
+
+    return all_

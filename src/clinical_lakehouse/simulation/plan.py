@@ -3,6 +3,7 @@
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 from clinical_lakehouse.errors import UsageError
 
@@ -88,3 +89,12 @@ class TrialPlan:
             usual = RUSH_FOLD if progress < 0.25 else 2 if progress < 0.5 else 1
             days.extend([day] * (WAVE_FOLD if low <= day < high else usual))
         return tuple(days)
+
+
+def keep_to_one_trial(root: Path, plan: TrialPlan) -> None:
+    """A lake holds one simulated trial; another one beside it would be two trials in one."""
+    marker, wanted = root / "landing" / ".plan", repr(plan)
+    if marker.exists() and marker.read_text(encoding="utf-8") != wanted:
+        raise UsageError(f"{root} holds another simulated trial; choose another --root")
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(wanted, encoding="utf-8")

@@ -20,6 +20,7 @@ FHIR_RESOURCE = Table(
         Column("file_name", "STRING", "Its name below the landing folder.", False, Phi.DIRECT),
         Column("line", "BIGINT", "1-based line in the file; 1 for a Bundle.", False),
         Column("entry", "INT", "0-based entry in a Bundle; 0 for NDJSON.", False),
+        Column("byte_offset", "BIGINT", "Where the line begins in the unpacked file.", unit="By"),
         Column("resource_type", "STRING", "resourceType as sent, null if unreadable."),
         Column("resource_id", "STRING", "Logical id as sent.", phi=Phi.DIRECT),
         Column("version_id", "STRING", "meta.versionId as sent.", phi=Phi.DIRECT),
@@ -65,6 +66,7 @@ QUARANTINE = Table(
         Column("file_name", "STRING", "The file's name below the landing folder.", False),
         Column("line", "BIGINT", "1-based line in the file.", False),
         Column("entry", "INT", "0-based entry in a Bundle.", False),
+        Column("byte_offset", "BIGINT", "Where the line begins in the unpacked file.", unit="By"),
         Column("resource_type", "STRING", "resourceType as sent, null if unreadable."),
         Column("resource_id", "STRING", "Logical id as sent.", phi=Phi.DIRECT),
         Column("patient_id", "STRING", "Logical id of the person it is about.", phi=Phi.DIRECT),
@@ -73,6 +75,7 @@ QUARANTINE = Table(
         ),
         Column("path", "STRING", "Element path, never a value, e.g. Observation.status."),
         Column("received_at", "TIMESTAMP", "as_of of the run that refused it.", False),
+        Column("decision", "STRING", "discarded by a person; null while it is open."),
     ),
     retention_days=2555,
 )

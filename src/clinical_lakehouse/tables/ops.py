@@ -70,6 +70,25 @@ LANDING_FILE = Table(
     ),
 )
 
+QUARANTINE_DECISION = Table(
+    name="ops.quarantine_decision",
+    comment="One row per decision on quarantined rows of one reason: who, why, how many.",
+    owner=_OWNER,
+    key=("run_id", "decision", "reason"),
+    columns=(
+        Column("run_id", "STRING", "The run that carried it out.", False),
+        Column("decision", "STRING", "released or discarded.", False),
+        Column("reason", "STRING", "Reason code of the rows.", False),
+        Column("row_count", "BIGINT", "Rows decided on.", False),
+        Column("file_name", "STRING", "The one file it was limited to, null for all."),
+        Column("decided_by", "STRING", "Who decided.", False),
+        Column("why", "STRING", "Why, in the person's words.", False),
+        Column("decided_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    checks=(is_one_of("decision", "released", "discarded"),),
+    retention_days=2555,
+)
+
 BOOKMARK = Table(
     name="ops.bookmark",
     comment="One row per reader and table: the last table version the reader has dealt with.",

@@ -1,9 +1,7 @@
 """The command line: every command has an example in its --help; a refusal is one line."""
 
-import csv
 import errno
-import io
-import json
+import getpass
 import logging
 import os
 import sys
@@ -15,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
+from clinical_lakehouse.cli.place import Place, placed
+from clinical_lakehouse.cli.quarantine import quarantine
+from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.events import Preparing
+from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
 from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_here
@@ -32,19 +32,10 @@ from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation import simulate as write_trial
-from clinical_lakehouse.simulation.plan import months_after
+from clinical_lakehouse.simulation.plan import keep_to_one_trial, months_after
 from clinical_lakehouse.tables.catalog import all_tables, table_named
 
 _STATE_STYLES = {"ok": "green", "missing": "bold red", "absent": "dim"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a command works: the lake's folder, the environment, and whether to show traces."""
-
-    root: Path
-    env: str
-    debug: bool
 
 
 class _Refusing(click.Group):
@@ -77,32 +68,9 @@ def _refuse(line: str, code: int, debug: bool) -> None:
     sys.exit(code)
 
 
-def _placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command that works on a lake its `place`, from --root, --env and --debug, which may
-    stand before or after the command's name."""
-
-    @click.option("--root", type=click.Path(path_type=Path), help="The lake's folder.")
-    @click.option("--env", help="Settings conf/<env>.yml (default dev).")
-    @click.option("--debug", is_flag=True, help="Show the stack trace of a failure.")
-    @click.pass_context
-    @wraps(command)
-    def placed(context: click.Context, root: Path | None, env: str | None, debug: bool,
-               **own: Any) -> None:  # fmt: skip
-        command(place=_place(context, root, env, debug), **own)
-
-    return placed
-
-
-def _place(context: click.Context, root: Path | None, env: str | None, debug: bool) -> Place:
-    outer = context.obj if isinstance(context.obj, Place) else None
-    given_root = root or (outer.root if outer else Path(default_root()))
-    given_env = env or (outer.env if outer else "dev")
-    return Place(given_root.expanduser().resolve(), given_env, debug)
-
-
 @click.group(cls=_Refusing, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clinical-lakehouse")
-@_placed
+@placed
 def main(place: Place) -> None:
     """A lakehouse job suite for machine learning on clinical-trial data.
 
@@ -118,7 +86,7 @@ def main(place: Place) -> None:
 @click.option("--sites", default=6, show_default=True)
 @click.option("--months", default=12, show_default=True)
 @click.option("--seed", default=7, show_default=True)
-@_placed
+@placed
 def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> None:
     """Simulate a trial, run the whole chain on it and write the report.
 
@@ -128,7 +96,7 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
     from clinical_lakehouse.pages.trial_report import write_report
 
     plan = TrialPlan(patients=patients, sites=sites, months=months, seed=seed)
-    _keep_to_one_trial(place.root, plan)
+    keep_to_one_trial(place.root, plan)
     as_of = datetime.combine(plan.end, time(tzinfo=UTC))
     trained = months_after(plan.start, plan.drift_month + 1)
     parameters = {"as_of": as_of.isoformat(), "training_until": trained.isoformat()}
@@ -146,22 +114,13 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
     sys.exit(exit_code(result))
 
 
-def _keep_to_one_trial(root: Path, plan: TrialPlan) -> None:
-    """A lake holds one simulated trial; another one beside it would be two trials in one."""
-    marker, wanted = root / "landing" / ".plan", repr(plan)
-    if marker.exists() and marker.read_text(encoding="utf-8") != wanted:
-        raise UsageError(f"{root} holds another simulated trial; choose another --root")
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(wanted, encoding="utf-8")
-
-
 @main.command()
 @click.argument("job")
 @click.option("--task", default="", help="Only this task of the job.")
 @click.option("--as-of", help="The run's clock, e.g. 2024-06-30T06:00:00Z (default now).")
 @click.option("--landing", type=click.Path(path_type=Path), help="Folder of what sites sent.")
 @click.option("--param", "given", multiple=True, help="A job parameter, NAME=VALUE; repeatable.")
-@_placed
+@placed
 def run(place: Place, job: str, task: str, **options: Any) -> None:
     """Run a job of the bundle here, or one task of it.
 
@@ -182,7 +141,7 @@ def run(place: Place, job: str, task: str, **options: Any) -> None:
 
 
 @main.command()
-@_placed
+@placed
 def jobs(place: Place) -> None:
     """List the jobs: what each does, what starts it, its tasks.
 
@@ -191,7 +150,7 @@ def jobs(place: Place) -> None:
     """
     found = load_bundle(place.env).jobs.values()
     rows = [(j.key, j.trigger or "by hand", " ".join(j.tasks), j.description) for j in found]
-    _grid(("job", "starts", "tasks", "what it does"), sorted(rows, key=lambda row: row[0]))
+    grid(("job", "starts", "tasks", "what it does"), sorted(rows, key=lambda row: row[0]))
 
 
 @main.group()
@@ -201,7 +160,7 @@ def vocabulary() -> None:
 
 @vocabulary.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@_placed
+@placed
 def load(place: Place, folder: Path) -> None:
     """Load an Athena download; only files that changed are read.
 
@@ -232,7 +191,7 @@ def _readable(folder: Path) -> Path:
 
 
 @main.command()
-@_placed
+@placed
 def doctor(place: Place) -> None:
     """Look at Java, Python, packages, settings, lake and services.
 
@@ -243,7 +202,7 @@ def doctor(place: Place) -> None:
 
     findings = examine(place.root, place.env)
     rows = [(f.what, Text(f.state, _STATE_STYLES[f.state]), f.detail) for f in findings]
-    _grid(("what", "state", "detail"), rows)
+    grid(("what", "state", "detail"), rows)
     if any(finding.state == "missing" for finding in findings):
         raise UsageError("something is missing; mend the lines marked missing")
 
@@ -259,15 +218,15 @@ def tables(name: str | None) -> None:
     """
     if name is None:
         rows = [(t.name, t.owner, len(t.columns), t.comment) for t in all_tables().values()]
-        _grid(("table", "owner", "columns", "grain"), rows)
+        grid(("table", "owner", "columns", "grain"), rows)
         return
     table = table_named(name)
     click.echo(f"{table.name}: {table.comment}\nowner {table.owner}; key {', '.join(table.key)}")
     columns = [(c.name, c.type, "" if c.nullable else "required", c.phi.value, c.unit or "",
                 c.comment) for c in table.columns]  # fmt: skip
-    _grid(("column", "type", "", "PHI", "unit", "meaning"), columns)
+    grid(("column", "type", "", "PHI", "unit", "meaning"), columns)
     checks = [(c.name, c.severity.value, c.predicate) for c in table.all_checks()]
-    _grid(("check", "severity", "predicate"), checks)
+    grid(("check", "severity", "predicate"), checks)
 
 
 @main.command()
@@ -295,7 +254,7 @@ def lineage(table: str) -> None:
 @click.argument("key", type=int, required=False)
 @click.option("--resource", help="Start from a resource, Type/id, instead of an OMOP row.")
 @click.option("--identified", is_flag=True, help="Show resource ids and versions: they identify.")
-@_placed
+@placed
 def trace(place: Place, table: str | None, key: int | None, **options: Any) -> None:
     """From an OMOP row to the file and line it came from, or back from a resource.
 
@@ -311,13 +270,13 @@ def trace(place: Place, table: str | None, key: int | None, **options: Any) -> N
     settings, now = load_settings(place.env), datetime.fromtimestamp(0, UTC)
     work = Run(open_lake({"root": str(place.root)}), settings, now, "trace")
     start = options["resource"] or (table_named(table or ""), key or 0)
-    _grid(("step", "where", "what"), told(work, start, options["identified"]))
+    grid(("step", "where", "what"), told(work, start, options["identified"]))
 
 
 @main.command()
 @click.argument("statement")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table")
-@_placed
+@placed
 def sql(place: Place, statement: str, style: str) -> None:
     """Run one SELECT on the lake; it cannot change anything.
 
@@ -328,105 +287,8 @@ def sql(place: Place, statement: str, style: str) -> None:
 
     found = open_lake({"root": str(place.root)}).query(statement)
     rows = [[row[name] for name in found.columns] for row in found.limit(10_000).collect()]
-    _show(style, found.columns, rows)
+    show_rows(style, found.columns, rows)
 
 
-@main.command()
-@click.argument("definition", metavar="VIEW.json", type=click.Path(path_type=Path))
-@click.option("--input", "source", type=click.Path(path_type=Path), required=True)
-@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table")
-@click.option("--dropped", is_flag=True, help="Instead of rows: elements the view does not take.")
-@_placed
-def view(place: Place, definition: Path, source: Path, style: str, dropped: bool) -> None:
-    """Run a SQL-on-FHIR view on raw files: a folder, NDJSON or a Bundle.
-
-    \b
-    Example:  clinical-lakehouse view conf/views/encounter.json --input exports --format csv
-    """
-    from clinical_lakehouse.local.view_command import open_view
-
-    found = open_view(definition, source, place.root)
-    if dropped:
-        _show(style, ("element", "count"), list(found.left_out().items()))
-        click.echo("\n".join(found.passed_over()), err=True)
-    elif style == "table":
-        _grid(found.columns, list(found.rows()))
-    else:
-        for line in found.lines(style):
-            click.echo(line)
-
-
-@main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-@click.option("--patients", default=300, show_default=True)
-@click.option("--sites", default=6, show_default=True)
-@click.option("--months", default=12, show_default=True)
-@click.option("--seed", default=7, show_default=True)
-@click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Only what came since.")
-@click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Only what came before.")
-def simulate(
-    out: Path,
-    patients: int,
-    sites: int,
-    months: int,
-    *,
-    seed: int,
-    since: datetime | None,
-    until: datetime | None,
-) -> None:
-    """Write a simulated trial as FHIR NDJSON, and truth.json with what was planted.
-
-    \b
-    Example:  clinical-lakehouse simulate --out landing --patients 100 --seed 3
-    """
-    first, last = (since and since.date(), until and until.date())
-    plan = TrialPlan(patients, sites, months, seed, window_from=first, window_to=last)
-    with click.progressbar(length=patients, label="simulating", file=sys.stderr) as bar:
-        write_trial(out, plan, lambda done, total: bar.update(done - bar.pos))
-    click.echo(f"written to {out}; truth.json says what was planted")
-
-
-@main.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True, help="Rules, as JSON.")
-@click.option("--input", "source", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-def deidentify(config: Path, source: Path, out: Path) -> None:
-    """Apply a configuration of Microsoft's FHIR anonymizer to files of R4 resources.
-
-    \b
-    Example:  clinical-lakehouse deidentify --config rules.json --input landing --out deidentified
-    """
-    from clinical_lakehouse.local.deidentification import deidentify_files
-
-    files, resources = deidentify_files(config, source, out, wall_clock().date())
-    click.echo(f"{resources} resources of {files} files written to {out}")
-
-
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on a terminal; tab-separated lines into a pipe."""
-    if not sys.stdout.isatty():
-        for row in (headings, *rows):
-            click.echo("\t".join(str(cell) for cell in row))
-        return
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    for row in rows:
-        grid.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    Console().print(grid)
-
-
-def _show(style: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if style == "json":
-        for row in rows:
-            click.echo(json.dumps(dict(zip(columns, row, strict=True)), default=str))
-    elif style == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-        click.echo(text.getvalue(), nl=False)
-    else:
-        _grid(columns, rows)
-
-
-if __name__ == "__main__":
-    main()
+for command in (quarantine, simulate, view, deidentify):
+    main.add_command(command)
