@@ -85,9 +85,17 @@ def _judge(level: SiteLevel, group: list[SiteLevel]) -> Suspicion | None:
     if not near:
         return None
     _, unit, ideal = min(near)
-    names = (level.site_key, level.loinc, level.unit, unit)
-    size = {"person_count": level.person_count, "site_count": len(group)}
-    return Suspicion(*names, ratio=exp(shift), expected_ratio=exp(ideal), bound=bound, **size)
+    return Suspicion(
+        level.site_key,
+        level.loinc,
+        level.unit,
+        unit,
+        ratio=exp(shift),
+        expected_ratio=exp(ideal),
+        bound=bound,
+        person_count=level.person_count,
+        site_count=len(group),
+    )
 
 
 def _expected_shifts(loinc: str, labelled: str, typical: float) -> list[tuple[str, float]]:
