@@ -9,16 +9,11 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.methods.lab_analytes import analyte_of
 from clinical_lakehouse.methods.units import conversion, is_ucum
 
-FACTOR_SCHEMA = (
-    "loinc STRING, unit_from STRING, unit_to STRING, factor DOUBLE, offset DOUBLE, rule STRING,"
-    " is_known BOOLEAN"
-)
-
 
 def factor_rows(
     seen: Iterable[tuple[str, str]], targets: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """One row of FACTOR_SCHEMA per distinct (LOINC, unit) seen, made on the driver.
+    """One row of gold.unit_factor per distinct (LOINC, unit) seen, made on the driver.
 
     A code's target unit is `targets`' or its analyte's; a code without one keeps a valid unit as
     sent. An unknown unit has no factor.

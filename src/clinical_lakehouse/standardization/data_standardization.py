@@ -13,9 +13,18 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import AccountingError, SourceError
+from clinical_lakehouse.methods.unit_suspicion import suspicions
+from clinical_lakehouse.methods.unit_table import factor_rows, with_standard_units
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.standardization import clinical, code_map, persons, routing, visits
+from clinical_lakehouse.standardization import (
+    clinical,
+    code_map,
+    lab_units,
+    persons,
+    routing,
+    visits,
+)
 from clinical_lakehouse.standardization.concepts import CDM_5_4
 from clinical_lakehouse.standardization.events import SOURCES, as_events, together
 from clinical_lakehouse.standardization.vocabulary import (
@@ -27,6 +36,9 @@ from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
+    UNIT_CONVERSION,
+    UNIT_FACTOR,
+    UNIT_SUSPICION,
     UNMAPPED_CODE,
     UNPLACED_RECORD,
     USED_CODE,
@@ -149,6 +161,32 @@ def map_events(run: Run) -> Metrics:
     _list_unplaced(run, elsewhere, routes.unplaced(), sum(lost.values()))
     placed = {f"{t.short_name}_count": routes.row_count(t) for t, _ in _SHAPES.values()}
     return {**placed, **lost}
+
+
+@task(
+    reads=[MEASUREMENT, silver.ENCOUNTER, silver.PATIENT],
+    writes=[UNIT_FACTOR, UNIT_CONVERSION, UNIT_SUSPICION],
+    params={"infer_units": "no"},
+)
+def standardize_units(run: Run) -> Metrics:
+    """Convert every numeric measurement to its code's unit, and list sites whose unit looks wrong;
+    infer_units=yes converts their values by the suspected unit."""
+    read, frame, is_inferred = (
+        run.lake.read,
+        run.lake.frame,
+        run.param("infer_units", "no") == "yes",
+    )
+    visits, patients = read(silver.ENCOUNTER), read(silver.PATIENT)
+    rows = lab_units.numeric_measurements(read(MEASUREMENT), visits, patients)
+    factors = frame(UNIT_FACTOR, known := factor_rows(lab_units.units_seen(rows)))
+    found = suspicions(lab_units.site_levels(rows))
+    suspected = frame(UNIT_SUSPICION, lab_units.suspicion_rows(found, known, is_inferred))
+    run.lake.replace(UNIT_FACTOR, factors)
+    run.lake.replace(UNIT_SUSPICION, suspected)
+    standard = with_standard_units(rows, factors)
+    made = lab_units.with_suspicion(standard, suspected, is_inferred)
+    count = run.lake.replace(UNIT_CONVERSION, made).inserted
+    return {"unit_conversion_count": count, "suspected_count": len(found)}
 
 
 @task(
