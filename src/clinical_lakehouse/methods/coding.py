@@ -23,7 +23,7 @@ def loinc_check_digit(number: str) -> int:
 def is_loinc(code: str) -> bool:
     """Is it a LOINC code with the right check digit?"""
     found = _LOINC.fullmatch(code)
-    return bool(found) and loinc_check_digit(found[1]) == int(found[2])
+    return found is not None and loinc_check_digit(found[1]) == int(found[2])
 
 
 def is_rxcui(code: str) -> bool:
