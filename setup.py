@@ -63,6 +63,7 @@ setup(
         "numpy>=1.26,<3",
         "orjson>=3.10,<4",
         "pandas>=2.2,<3",
+        "pint>=0.25.3,<0.26",
         "pyarrow>=15",
         "pydantic>=2.7,<3",
         "PyJWT>=2.8,<3",
@@ -71,6 +72,7 @@ setup(
         "rich>=13,<16",
         "scikit-learn>=1.5,<2",
         "scipy>=1.11,<2",
+        "ucumvert>=0.3.2,<0.4",
         "vl-convert-python==1.9.0",
     ],
     extras_require={

@@ -1,14 +1,11 @@
 """The command line: every command has an example in its --help; a refusal is one line."""
 
 import errno
-import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,6 @@ from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
 from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_here
 from clinical_lakehouse.registry import lineage_of
-from clinical_lakehouse.runtime.clock import wall_clock
-from clinical_lakehouse.runtime.entry import default_root
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.simulation import TrialPlan

@@ -11,6 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import AccountingError
+from clinical_lakehouse.methods.unit_suspicion import suspicions
+from clinical_lakehouse.methods.unit_table import factor_rows, with_standard_units
 from clinical_lakehouse.runtime.ledger import code_version
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
@@ -19,6 +21,7 @@ from clinical_lakehouse.standardization import (
     code_map,
     eras,
     facts,
+    lab_units,
     persons,
     places,
     routing,
@@ -38,6 +41,9 @@ from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
+    UNIT_CONVERSION,
+    UNIT_FACTOR,
+    UNIT_SUSPICION,
     UNMAPPED_CODE,
     UNPLACED_RECORD,
     USED_CODE,
@@ -232,6 +238,32 @@ def build_eras(run: Run) -> Metrics:
     ])  # fmt: skip
     names = ("condition_era", "drug_era", "dose_era")
     return {f"{name}_count": count for name, count in zip(names, counts, strict=True)}
+
+
+@task(
+    reads=[MEASUREMENT, silver.ENCOUNTER, silver.PATIENT],
+    writes=[UNIT_FACTOR, UNIT_CONVERSION, UNIT_SUSPICION],
+    params={"infer_units": "no"},
+)
+def standardize_units(run: Run) -> Metrics:
+    """Convert every numeric measurement to its code's unit, and list sites whose unit looks wrong;
+    infer_units=yes converts their values by the suspected unit."""
+    read, frame, is_inferred = (
+        run.lake.read,
+        run.lake.frame,
+        run.param("infer_units", "no") == "yes",
+    )
+    visits, patients = read(silver.ENCOUNTER), read(silver.PATIENT)
+    rows = lab_units.numeric_measurements(read(MEASUREMENT), visits, patients)
+    factors = frame(UNIT_FACTOR, known := factor_rows(lab_units.units_seen(rows)))
+    found = suspicions(lab_units.site_levels(rows))
+    suspected = frame(UNIT_SUSPICION, lab_units.suspicion_rows(found, known, is_inferred))
+    run.lake.replace(UNIT_FACTOR, factors)
+    run.lake.replace(UNIT_SUSPICION, suspected)
+    standard = with_standard_units(rows, factors)
+    made = lab_units.with_suspicion(standard, suspected, is_inferred)
+    count = run.lake.replace(UNIT_CONVERSION, made).inserted
+    return {"unit_conversion_count": count, "suspected_count": len(found)}
 
 
 @task(

@@ -75,3 +75,63 @@ UNPLACED_RECORD = Table(
         ),
     ),
 )
+
+_FLAGS = "missing_unit, unknown_unit, no_conversion, annotations_differ, suspected or inferred"
+
+UNIT_FACTOR = Table(
+    name="gold.unit_factor",
+    comment="One row per LOINC and unit seen: what leads to the unit the code is kept in.",
+    owner=_OWNER,
+    key=("loinc", "unit_from"),
+    columns=(
+        Column("loinc", "STRING", "Code as sent; empty where none was.", False),
+        Column("unit_from", "STRING", "Unit as sent.", False),
+        Column("unit_to", "STRING", "UCUM unit the code is kept in; null for an unknown unit."),
+        Column("factor", "DOUBLE", "value in unit_to = value * factor + offset."),
+        Column("offset", "DOUBLE", "Not 0 for temperatures."),
+        Column("rule", "STRING", "Why this factor, or why there is none.", False),
+        Column("is_known", "BOOLEAN", "There is a factor.", False),
+    ),
+)
+
+UNIT_CONVERSION = Table(
+    name="gold.unit_conversion",
+    comment="One row per numeric omop.measurement: its value as sent and in its standard unit.",
+    owner=_OWNER,
+    key=("measurement_id",),
+    columns=(
+        key("measurement_id", "The measurement."),
+        key("person_id", "The person."),
+        key("site_key", "The visit's site, else the person's; 0 where none is known."),
+        Column("loinc", "STRING", "Code as sent; empty where none was.", False),
+        Column("value", "DOUBLE", "Value as sent, in `unit`.", False),
+        Column("unit", "STRING", "Unit as sent (UCUM code, else text); empty for none.", False),
+        Column("value_standard", "DOUBLE", "value * factor + offset, in unit_standard."),
+        Column("unit_standard", "STRING", "UCUM unit the code is kept in; null without a factor."),
+        Column("factor", "DOUBLE", "Null where no rule leads from the unit to the standard one."),
+        Column("offset", "DOUBLE", "Not 0 for temperatures."),
+        Column("rule", "STRING", "Why this factor: same_unit, ucum, mass_to_molar, ...", False),
+        Column("unit_flag", "STRING", f"Null if all is well: {_FLAGS}."),
+    ),
+)
+
+UNIT_SUSPICION = Table(
+    name="gold.unit_suspicion",
+    comment="One row per site, LOINC and labelled unit whose values look like another unit.",
+    owner=_OWNER,
+    key=("site_key", "loinc", "labelled_unit"),
+    columns=(
+        key("site_key", "The site."),
+        Column("loinc", "STRING", "What was measured.", False),
+        Column("labelled_unit", "STRING", "The unit the site wrote.", False),
+        Column("suspected_unit", "STRING", "The unit that would explain the values.", False),
+        Column("ratio", "DOUBLE", "Site's median over the other sites' median.", False),
+        Column("expected_ratio", "DOUBLE", "What the suspected unit would make of it.", False),
+        Column("bound", "DOUBLE", "Noise bound of ln(ratio), 4 standard errors.", False),
+        Column("person_count", "INT", "People measured at the site.", False),
+        Column("site_count", "INT", "Sites compared.", False),
+        Column("factor", "DOUBLE", "From the suspected unit to the standard one."),
+        Column("offset", "DOUBLE", "From the suspected unit to the standard one."),
+        Column("is_inferred", "BOOLEAN", "Values were converted by the suspicion.", False),
+    ),
+)
