@@ -96,7 +96,12 @@ def test_the_spine_is_composed_and_scheduled_as_promised():
     promised = {
         "clinical_data_pipeline": (
             "periodic every 6 h",
-            ["patient_ingestion", "data_standardization", "feature_engineering"],
+            [
+                "source_intake",
+                "patient_ingestion",
+                "data_standardization",
+                "feature_engineering",
+            ],
         ),
         "model_monitoring": ("periodic every 2 h", ["model_performance_monitoring"]),
         "scheduled_retraining": (
