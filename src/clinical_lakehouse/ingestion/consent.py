@@ -130,8 +130,9 @@ def _with_facts(rows: DataFrame) -> DataFrame:
     plain = {p for paths in DECIDING_DATES.values() for p in paths if "." not in p}
     periods = {p.split(".")[0] for paths in DECIDING_DATES.values() for p in paths if "." in p}
     fields = [f"{name} STRING" for name in sorted(plain)]
-    fields += [f"{name} {PERIOD}" for name in sorted(periods - {"context"})]
+    fields += [f"{name} {PERIOD}" for name in sorted(periods - {"context", "collection"})]
     fields += [f"context STRUCT<period: {PERIOD}>", f"meta STRUCT<security: ARRAY<{CODING}>>"]
+    fields += [f"collection STRUCT<collectedDateTime: STRING, collectedPeriod: {PERIOD}>"]
     read = rows.withColumn("r", F.from_json("content", ", ".join(fields)))
     at = F.lit(None).cast("timestamp")
     for resource_type, paths in DECIDING_DATES.items():

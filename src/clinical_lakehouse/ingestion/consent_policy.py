@@ -10,6 +10,9 @@ DECIDING_DATES: dict[str, tuple[str, ...]] = {
     "AdverseEvent": ("date", "detected", "recordedDate"),
     "AllergyIntolerance": ("onsetDateTime", "onsetPeriod.start", "recordedDate"),
     "Condition": ("onsetDateTime", "onsetPeriod.start", "recordedDate"),
+    "Coverage": ("period.start",),
+    "Device": (),  # a thing, not an event: always undated
+    "DeviceUseStatement": ("timingDateTime", "timingPeriod.start", "recordedOn"),
     "DiagnosticReport": ("effectiveDateTime", "effectivePeriod.start", "issued"),
     "DocumentReference": ("context.period.start", "date"),
     "Encounter": ("period.start",),
@@ -19,6 +22,11 @@ DECIDING_DATES: dict[str, tuple[str, ...]] = {
     "Observation": ("effectiveDateTime", "effectivePeriod.start", "effectiveInstant", "issued"),
     "Procedure": ("performedDateTime", "performedPeriod.start"),
     "ResearchSubject": ("period.start",),
+    "Specimen": (
+        "collection.collectedDateTime",
+        "collection.collectedPeriod.start",
+        "receivedTime",
+    ),
 }
 
 
