@@ -61,7 +61,7 @@ _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 @task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
-    folder = Path(run.params.get("landing") or run.lake.root / "landing")
+    folder = run.landing
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
     landed = _landed_counts(run, pending)

@@ -3,7 +3,6 @@
 import time
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
 from clinical_lakehouse.errors import LakeError, LakehouseError
 from clinical_lakehouse.ingestion import bulk_batch
@@ -27,7 +26,7 @@ def export(run: Run) -> Metrics:
     if place is None or not place.url:
         return {"state": "no FHIR server configured (FHIR_ENDPOINT)", "files": 0}
     exports = run.lake.read(ops.BULK_EXPORT)
-    batch = bulk_batch.batch_of(place.url, place.export.model_dump(), exports, run, _landing(run))
+    batch = bulk_batch.batch_of(place.url, place.export.model_dump(), exports, run, run.landing)
     wire = _wire(run, place)
     if bulk_batch.is_recorded(exports, batch.draft.exported_id()):
         bulk_batch.cancel(wire, batch.draft)
@@ -69,8 +68,4 @@ def _record(run: Run, batch: Batch, result: Exported) -> None:
 @task(writes=[ops.DATABASE_EXTRACT], params={"landing": ""})
 def extract(run: Run) -> Metrics:
     """Bring what changed in the clinical database (connection clinical_db), as FHIR."""
-    return ClinicalDatabase("clinical_db", _landing(run)).execute(run)
-
-
-def _landing(run: Run) -> Path:
-    return Path(run.params.get("landing") or run.lake.root / "landing")
+    return ClinicalDatabase("clinical_db", run.landing).execute(run)

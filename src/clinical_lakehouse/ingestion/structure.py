@@ -6,11 +6,7 @@ The models themselves judge about 3,000 resources a second; these rules need no 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import import_module
-from typing import Any, get_args, get_origin
-
-import fhir.resources.R4B.fhirtypes  # noqa: F401  (fills the map of types)
-from fhir_core.constraints import FHIR_TYPES_MAPS
+from typing import Any
 
 from clinical_lakehouse.ingestion.date_order import ORDERED, fault_of_order
 from clinical_lakehouse.ingestion.primitives import RULES, Fault, Rule, matching, one_of
@@ -20,6 +16,13 @@ from clinical_lakehouse.ingestion.required_codes import (
     REQUIRED_CONCEPTS,
     REQUIRED_PATTERNS,
     REQUIRED_TYPES,
+)
+from clinical_lakehouse.methods.fhir_models import (
+    model_at,
+    path_of_known,
+    path_of_type,
+    primitive_named,
+    unwrapped,
 )
 
 DUPLICATE_KEY = "$duplicate-key"  # marks an object of a Bundle that held a key twice
@@ -49,7 +52,6 @@ R4_ONLY = frozenset(
 # R4B renamed or reshaped these; R4 instances are valid, so their inner structure is not judged.
 R4B_DIFFERS = frozenset(("Evidence", "EvidenceVariable"))
 _ABSTRACT = frozenset(("Resource", "DomainResource"))
-_PREFIX = "R4."
 
 
 @lru_cache(512)
@@ -57,8 +59,8 @@ def is_resource_type(name: str) -> bool:
     """Is it a concrete R4 resource type?"""
     if name in R4_ONLY:
         return True
-    path = FHIR_TYPES_MAPS.get(f"{_PREFIX}{name}Type")
-    return path is not None and name not in _ABSTRACT and bool(_model(path).has_resource_base())
+    path = path_of_type(name)
+    return path is not None and name not in _ABSTRACT and bool(model_at(path).has_resource_base())
 
 
 def is_modelled(name: str) -> bool:
@@ -68,7 +70,7 @@ def is_modelled(name: str) -> bool:
 
 def rule_of_resource(name: str) -> Rule:
     """The rule of a modelled resource type."""
-    return rule_of(FHIR_TYPES_MAPS[f"{_PREFIX}{name}Type"])
+    return rule_of(path_of_known(name))
 
 
 # A choice (value[x]): its group, the names of its elements, and whether one is required.
@@ -114,7 +116,7 @@ def rule_of(path: str) -> Rule:
 
 def _compile(path: str, elements: dict[str, Rule]) -> _Whole:
     """Fill in a rule per element; what holds for the object as a whole."""
-    model = _model(path)
+    model = model_at(path)
     elements["resourceType"] = RULES["string"]
     required: set[str] = set()
     choices: dict[str, tuple[set[str], bool]] = {}
@@ -123,11 +125,11 @@ def _compile(path: str, elements: dict[str, Rule]) -> _Whole:
         if name == "fhir_comments" or name.startswith("_"):
             continue
         facts = field.json_schema_extra or {}
-        inner, is_list = _unwrapped(field.annotation)
+        inner, is_list = unwrapped(field.annotation)
         rule = _rule(f"{model.__name__}.{name}", inner, facts)
         elements[name] = _each(rule) if is_list else rule
-        if _primitive(inner) is not None:
-            beside = rule_of(FHIR_TYPES_MAPS[f"{_PREFIX}FHIRPrimitiveExtensionType"])
+        if primitive_named(inner) is not None:
+            beside = rule_of(path_of_known("FHIRPrimitiveExtension"))
             elements[f"_{name}"] = _each_or_null(beside) if is_list else beside
         if field.is_required() or facts.get("element_required"):
             required.add(name)
@@ -174,14 +176,9 @@ def _is_only_extended(value: dict[str, Any], name: str, rule: Rule) -> bool:
     return bool(present) and rule(present) is None
 
 
-def _model(path: str) -> Any:
-    module, name = path.rsplit(".", 1)
-    return getattr(import_module(module), name)
-
-
 def _rule(element: str, inner: Any, facts: Mapping[str, Any]) -> Rule:
     """The rule of an element's type, narrowed by its required binding."""
-    primitive = _primitive(inner)
+    primitive = primitive_named(inner)
     if element in REQUIRED_CONCEPTS:
         return _bound_concept(_rule_of_type(inner), *REQUIRED_CONCEPTS[element])
     if element in REQUIRED_PATTERNS:
@@ -221,30 +218,8 @@ def _bound_concept(rule: Rule, system: str, codes: frozenset[str]) -> Rule:
     return concept
 
 
-def _unwrapped(annotation: Any) -> tuple[Any, bool]:
-    """The type inside Optional and List, and whether there was a List."""
-    is_list = False
-    while get_origin(annotation) is not None and not hasattr(annotation, "__metadata__"):
-        is_list = is_list or get_origin(annotation) is list
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
-    return annotation, is_list
-
-
-def _primitive(inner: Any) -> str | None:
-    """The FHIR name of a primitive type, None for a complex one."""
-    if inner is bool:
-        return "boolean"
-    for mark in getattr(inner, "__metadata__", ()):
-        named = getattr(mark, "__visit_name__", None)
-        if named:
-            return str(named)
-        if type(mark).__name__ == "UuidVersion":
-            return "uuid"
-    return None
-
-
 def _rule_of_type(inner: Any) -> Rule:
-    primitive = _primitive(inner)
+    primitive = primitive_named(inner)
     if primitive is not None:
         return RULES[primitive]
     path: str = inner._model_klass

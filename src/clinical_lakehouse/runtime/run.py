@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -24,6 +25,11 @@ class Run:
     def with_lake(self, lake: Lakehouse) -> "Run":
         """The same run on a narrowed lake."""
         return replace(self, lake=lake)
+
+    @property
+    def landing(self) -> Path:
+        """The folder of what sites and systems deliver: parameter `landing`, else the lake's."""
+        return Path(self.params.get("landing") or self.lake.root / "landing")
 
     def param(self, name: str, default: str | None = None) -> str:
         """A parameter's value; without one and without a default a UsageError names it."""

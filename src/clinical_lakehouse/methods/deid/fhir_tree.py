@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from typing import Any, get_args, get_origin
-
-import fhir.resources.R4B.fhirtypes  # noqa: F401  (fills the map of types)
-from fhir_core.constraints import FHIR_TYPES_MAPS
+from typing import Any
 
 from clinical_lakehouse.errors import SourceError
+from clinical_lakehouse.methods.fhir_models import (
+    model_at,
+    path_of_known,
+    path_of_type,
+    primitive_named,
+    unwrapped,
+)
 
-_PREFIX = "R4."
 _PYTHON_PRIMITIVES = {"bool": "boolean", "str": "string", "Decimal": "decimal", "int": "integer"}
 
 
@@ -156,48 +158,31 @@ def _listed(value: Any) -> list[Any]:
 
 @cache
 def _is_resource_type(name: str) -> bool:
-    path = FHIR_TYPES_MAPS.get(f"{_PREFIX}{name}Type")
+    path = path_of_type(name)
     if path is None or name in ("Resource", "DomainResource"):
         return name in ("Resource", "DomainResource")
-    return bool(_model(path).has_resource_base())
+    return bool(model_at(path).has_resource_base())
 
 
 @cache
 def elements_of(type_: str) -> Mapping[str, Element]:
     """Elements by JSON key; a primitive has `id` and `extension`, as an Element."""
-    path = FHIR_TYPES_MAPS.get(f"{_PREFIX}{type_}Type")
-    model = _model(path or FHIR_TYPES_MAPS[f"{_PREFIX}ElementType"])
+    model = model_at(path_of_type(type_) or path_of_known("Element"))
     found = {}
     for field in model.model_fields.values():
         key = field.alias or ""
         if key == "fhir_comments" or key.startswith("_"):
             continue
-        type_name, is_list = _unwrapped(field.annotation)
+        inner, is_list = unwrapped(field.annotation)
+        type_name = _name_of(inner)
         facts = field.json_schema_extra
         name = facts.get("one_of_many", key) if isinstance(facts, dict) else key
-        is_primitive = f"{_PREFIX}{type_name}Type" not in FHIR_TYPES_MAPS
+        is_primitive = path_of_type(type_name) is None
         found[key] = Element(str(name), type_name, is_list, is_primitive)
     return found
 
 
-def _unwrapped(annotation: Any) -> tuple[str, bool]:
-    """FHIR type name of an annotation like Optional[List[Annotated[str, Code()]]]; is it a list?"""
-    is_list = False
-    while True:
-        origin = get_origin(annotation)
-        if hasattr(annotation, "__metadata__"):
-            marks = [getattr(mark, "__visit_name__", "") for mark in annotation.__metadata__]
-            return next((str(name) for name in marks if name), "uuid"), is_list
-        if origin is list:
-            is_list, annotation = True, get_args(annotation)[0]
-        elif get_args(annotation):
-            annotation = next(a for a in get_args(annotation) if a is not type(None))
-        else:
-            name = annotation.__name__
-            return _PYTHON_PRIMITIVES.get(name, name.removesuffix("Type")), is_list
-
-
-@cache
-def _model(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
+def _name_of(inner: Any) -> str:
+    """FHIR type name of what stands inside Optional and List."""
+    name = str(getattr(inner, "__name__", ""))
+    return primitive_named(inner) or _PYTHON_PRIMITIVES.get(name, name.removesuffix("Type"))

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from typing import Any, get_args, get_origin
-
-import fhir.resources.R4B.fhirtypes  # noqa: F401  (fills the map of types)
-from fhir_core.constraints import FHIR_TYPES_MAPS
+from typing import Any
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhir_models import (
+    model_at,
+    path_of_type,
+    primitive_named,
+    unwrapped,
+)
 
 ANY_RESOURCE = "Resource"
 INTEGERS = frozenset(("integer", "positiveInt", "unsignedInt"))
@@ -49,7 +51,7 @@ def type_named(name: str) -> str:
         short = short[0].lower() + short[1:]
     if is_primitive(short) or short == ANY_RESOURCE:
         return short
-    path = FHIR_TYPES_MAPS.get(f"R4.{short}Type")
+    path = path_of_type(short)
     if path is None:
         raise UsageError(f"{name} is no FHIR R4 type")
     return path
@@ -62,52 +64,34 @@ def short_name(type_: str) -> str:
 
 def resource_named(name: str) -> str:
     """The type of a resource; UsageError unless it is a resource of R4."""
-    path = FHIR_TYPES_MAPS.get(f"R4.{name}Type")
-    if path is None or not _model(path).has_resource_base():
+    path = path_of_type(name)
+    if path is None or not model_at(path).has_resource_base():
         raise UsageError(f"{name!r} is no FHIR R4 resource type")
     return path
 
 
 def is_resource(type_: str) -> bool:
     """Is it a concrete resource type?"""
-    return not is_primitive(type_) and type_ != ANY_RESOURCE and _model(type_).has_resource_base()
+    return not is_primitive(type_) and type_ != ANY_RESOURCE and model_at(type_).has_resource_base()
 
 
 @cache
 def elements_of(type_: str) -> Mapping[str, Element]:
     """A complex type's elements by name; choices stand under each of their names."""
     found = {}
-    for field in _model(type_).model_fields.values():
+    for field in model_at(type_).model_fields.values():
         name = field.alias
         if name == "fhir_comments" or name.startswith("_"):
             continue
-        inner, is_list = _unwrapped(field.annotation)
+        inner, is_list = unwrapped(field.annotation)
         facts = field.json_schema_extra or {}
         found[name] = Element(name, _type_of(inner), is_list, facts.get("one_of_many"))
     return found
 
 
-def _model(path: str) -> Any:
-    module, name = path.rsplit(".", 1)
-    return getattr(import_module(module), name)
-
-
-def _unwrapped(annotation: Any) -> tuple[Any, bool]:
-    is_list = False
-    while get_origin(annotation) is not None and not hasattr(annotation, "__metadata__"):
-        is_list = is_list or get_origin(annotation) is list
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
-    return annotation, is_list
-
-
 def _type_of(inner: Any) -> str:
-    if inner is bool:
-        return "boolean"
-    for mark in getattr(inner, "__metadata__", ()):
-        named = getattr(mark, "__visit_name__", None)
-        if named:
-            return str(named)
-        if type(mark).__name__ == "UuidVersion":
-            return "uuid"
+    primitive = primitive_named(inner)
+    if primitive is not None:
+        return primitive
     path = str(inner._model_klass)
     return ANY_RESOURCE if path.endswith((".resource.Resource", ".element.Element")) else path
