@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, SettingsError
+from clinical_lakehouse.errors import AccountingError, LakeError
 from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
@@ -27,15 +27,23 @@ from clinical_lakehouse.ingestion.changes import Changes, affected
 from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
 from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
-from clinical_lakehouse.ingestion.identity import only_changed, with_identity
+from clinical_lakehouse.ingestion.identity import (
+    Identities,
+    only_changed,
+    only_new,
+    only_repeated_keys,
+    opened,
+    sealed,
+    with_index,
+)
 from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
 from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.vault_keys import VaultKeys, vault_keys
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
     CONSENT_DECISION,
@@ -51,9 +59,11 @@ from clinical_lakehouse.tables.contract import Table
 _VALIDATE = "patient-ingestion-validate"
 _PUBLISH = "patient-ingestion-publish"
 _SURVEY_TASKS = 16
+_DRAWS = 3  # two of 10 million random keys are the same once in 100,000 runs
 _TYPED_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
 _SILVER = (silver.PATIENT, *(view.table for view in _TYPED_VIEWS))
 _PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_personal)
+_VAULT = (vault.SUBJECT, vault.SEALED_KEY)
 # What a trial's export is expected to hold; a missing type is no error, and said.
 _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 
@@ -246,23 +256,40 @@ def _deny_resources(run: Run, partly: int) -> int:
     return run.lake.replace(CONSENT_DENIAL, decided.drop("is_permitted")).inserted
 
 
-@task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT])
+@task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT, vault.SEALED_KEY])
 def deidentify(run: Run) -> Metrics:
-    """Give every person a surrogate key and a date offset, kept in the vault."""
-    is_new = not run.lake.exists(vault.SUBJECT)
-    secret = vault_secret(run, may_make=is_new)
-    is_strict = run.settings.privacy.hipaa_compliance_mode == "strict"
-    most_days = run.settings.privacy.date_shift_days if is_strict else 0
-    rows = with_identity(_persons(run.lake.read(FHIR_RESOURCE)), secret, most_days)
-    stored = run.lake.read(vault.SUBJECT)
-    changed = only_changed(rows, stored, vault.SUBJECT.column_names)
-    rekeyed = changed.select("patient_id", "subject_key").join(
-        stored.select("patient_id", F.col("subject_key").alias("old")), "patient_id"
-    )
-    if not is_new and not rekeyed.filter("subject_key <> old").isEmpty():
-        raise SettingsError("the vault's key is not the one this lake was made with; restore it")
-    _upsert(run, vault.SUBJECT, changed)
-    return {"persons": run.lake.read(vault.SUBJECT).count(), "mode": _mode(run)}
+    """Give every person a surrogate key and a date offset, kept in the vault, the id sealed."""
+    keys = vault_keys(run, may_make=True)
+    people = with_index(_persons(run.lake.read(FHIR_RESOURCE)), keys.pseudonym)
+    for _ in range(_DRAWS):
+        _seal_people(run, keys, people)
+        known = run.lake.read(vault.SUBJECT)
+        count = F.count(F.lit(1)).alias("persons")
+        row = known.agg(count, F.count_distinct("subject_key").alias("keys")).collect()[0]
+        if row["persons"] == row["keys"]:
+            return {"persons": row["persons"], "mode": _mode(run)}
+        repeated = only_repeated_keys(known).withColumn("_out", F.lit(True))
+        run.lake.merge(vault.SUBJECT, repeated, deleted="_out")
+    raise LakeError("two people have one surrogate key; set privacy.surrogate_keys: random")
+
+
+def _seal_people(run: Run, keys: VaultKeys, people: DataFrame) -> None:
+    """Add whom the vault does not know, and move dates by what the settings allow.
+
+    What is drawn is evaluated by the one write alone.
+    """
+    privacy, stored = run.settings.privacy, run.lake.read(vault.SUBJECT)
+    most_days = privacy.date_shift_days if _mode(run) == "strict" else 0
+    is_derived = privacy.surrogate_keys == "derived"
+    rule = Identities(most_days, keys.pseudonym if is_derived else None)
+    moved, is_made = rule.redated(stored, keys.seals), run.lake.exists(vault.SUBJECT)
+    if is_made and not moved.isEmpty():
+        run.lake.merge(vault.SUBJECT, sealed(moved, keys.seal))
+    new = only_new(people, stored)
+    if not is_made or not new.isEmpty():
+        at = F.lit(run.as_of).cast("timestamp")
+        made = sealed(rule.of(new), keys.seal).withColumn("first_seen_at", at)
+        run.lake.append(vault.SUBJECT, made)
 
 
 def _mode(run: Run) -> str:
@@ -270,7 +297,7 @@ def _mode(run: Run) -> str:
 
 
 @task(
-    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, vault.SUBJECT, ops.BOOKMARK],
+    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, *_VAULT, ops.BOOKMARK],
     writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
@@ -278,10 +305,10 @@ def publish(run: Run) -> Metrics:
     sources = (FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT)
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
-    views = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS]
-    affected = _stored_scope(run, since) if since else None
+    views, keys = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS], vault_keys(run)
+    affected = _stored_scope(run, keys, since) if since else None
     views = _touched(run, views, affected)
-    write = partial(_write, run, _people(run), affected)
+    write = partial(_write, run, keys, _people(run, keys), affected)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, views))
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
@@ -300,10 +327,11 @@ def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> lis
     return [view for view in views if view.resource_type in types]
 
 
-def _people(run: Run) -> DataFrame:
+def _people(run: Run, keys: VaultKeys) -> DataFrame:
     """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
-    people = run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    known = opened(run.lake.read(vault.SUBJECT), keys.seals)
+    people = known.join(permitted, "patient_id", "left_semi")
     return people.join(_denied(run, "Patient", "patient_id"), "patient_id", "left_anti")
 
 
@@ -313,33 +341,33 @@ def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
     return denials.filter(F.col("resource_type") == resource_type).select(name)
 
 
-def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
+def _stored_scope(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     """Write down what is affected, once, for every view to read."""
-    run.lake.replace(PUBLISH_SCOPE, _affected(run, since))
+    run.lake.replace(PUBLISH_SCOPE, _affected(run, keys, since))
     return run.lake.read(PUBLISH_SCOPE)
 
 
-def _affected(run: Run, since: dict[str, int]) -> DataFrame:
+def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     """Types and ids of the resources whose silver rows may change since the bookmarks."""
     new = run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name])
-    people = [
-        run.lake.read(table, since=since[table.name]).select("patient_id")
-        for table in (CONSENT_DECISION, vault.SUBJECT)
-    ]
+    decided = run.lake.read(CONSENT_DECISION, since=since[CONSENT_DECISION.name])
+    rekeyed = opened(run.lake.read(vault.SUBJECT, since=since[vault.SUBJECT.name]), keys.seals)
     changed = Changes(
         only_valid(run.lake.read(FHIR_RESOURCE)),
         only_valid(new),
-        people[0].union(people[1]),
+        decided.select("patient_id").union(rekeyed.select("patient_id")),
         run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id"),
     )
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
-    return affected(changed, young, run.as_of)
+    return affected(changed, opened(young, keys.seals), run.as_of)
 
 
-def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
+def _write(
+    run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, view: View
+) -> None:
     """Replace the view's table on the first run; later merge what changed and remove the rest."""
-    key_of = partial(surrogate_key, vault_secret(run))
+    key_of = partial(surrogate_key, keys.pseudonym)
     bronze = run.lake.read(FHIR_RESOURCE)
     if view.table is silver.SUBJECT:
         people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
@@ -351,5 +379,11 @@ def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) 
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
-    before = stored_keys(view, run.lake.read(view.table), ids, key_of)
+    own = key_of(view.resource_type, F.col("resource_id"))
+    touched_keys = ids.select(own.alias(view.table.key[0]))
+    if view.table is silver.PATIENT:
+        everybody = with_index(ids.withColumnRenamed("resource_id", "patient_id"), keys.pseudonym)
+        touched_keys = run.lake.read(vault.SUBJECT).join(everybody, "patient_index", "left_semi")
+        touched_keys = touched_keys.select("subject_key")
+    before = stored_keys(view, run.lake.read(view.table), touched_keys)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")

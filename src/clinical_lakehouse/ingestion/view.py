@@ -53,11 +53,10 @@ def flattened(view: View, rows: DataFrame, people: DataFrame, key_of: KeyOf) -> 
     return items.select(*(made[c.name].cast(c.type).alias(c.name) for c in view.table.columns))
 
 
-def stored_keys(view: View, stored: DataFrame, ids: DataFrame, key_of: KeyOf) -> DataFrame:
-    """Keys of the rows that `stored`, the view's table, holds of the resources `ids`."""
-    own = view.table.key[0]
-    keys = ids.select(key_of(view.resource_type, F.col("resource_id")).alias(own))
-    return stored.select(*view.table.key).join(keys, own, "left_semi")
+def stored_keys(view: View, stored: DataFrame, keys: DataFrame) -> DataFrame:
+    """Keys of the rows that `stored`, the view's table, holds of the resources with these `keys`
+    (one column, named as the table's first key column)."""
+    return stored.select(*view.table.key).join(keys, view.table.key[0], "left_semi")
 
 
 def with_lost(view: View, current: DataFrame, before: DataFrame) -> DataFrame:

@@ -50,13 +50,15 @@ class Consent(_Section):
 
 
 class Privacy(_Section):
-    """De-identification: mode, date offsets, consent without a document, the vault's key."""
+    """De-identification: mode, keys and date offsets, consent without a document, the vault."""
 
     hipaa_compliance_mode: Literal["strict", "limited"]
     date_shift_days: int
     consent_when_absent: Literal["permit", "deny"]
     consent: Consent
     vault_secret: str
+    vault_secret_previous: str | None = None
+    surrogate_keys: Literal["random", "derived"]
     data_use_agreement: str | None = None
 
 
@@ -146,6 +148,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "REGULATORY_REPORTING_API": ("connections", "regulatory_api", "url"),
     "LAB_SYSTEM_ENDPOINT": ("connections", "lab_system", "url"),
     "HIPAA_COMPLIANCE_MODE": ("privacy", "hipaa_compliance_mode"),
+    "SURROGATE_KEYS": ("privacy", "surrogate_keys"),
     "DATA_RETENTION_DAYS": ("retention", "data_retention_days"),
     "AUDIT_LOG_ENABLED": ("retention", "audit_log_enabled"),
 }
