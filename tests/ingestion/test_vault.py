@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.ingestion import identity
 from clinical_lakehouse.ingestion import patient_ingestion as job
+from clinical_lakehouse.ingestion.vault_rotation import rotate
+from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.tables import silver, vault
 from tests.ingestion.chain import AS_OF, ingest, new_lake, people, run_on, write_lines
@@ -25,6 +27,14 @@ def _visit(name):
         "subject": {"reference": f"Patient/{name}"},
         "period": {"start": "2024-01-10"},
     }
+
+
+def _identified(lake, folder, day, **privacy):
+    """People known after `land` and `deidentify` alone."""
+    run = run_on(lake, folder, day, **{"surrogate_keys": "random", **privacy})
+    for task in (job.land, job.deidentify):
+        task.execute(run)
+    return _known(lake)
 
 
 def _known(lake, **privacy):
@@ -66,11 +76,9 @@ def test_the_same_id_is_sealed_differently_each_time(random_lake):
 def test_random_keys_and_offsets_stay_over_reruns_and_new_people(random_lake, delivered):
     before = _known(random_lake)
     write_lines(delivered / "two.ndjson", {"resourceType": "Patient", "id": "late"})
-    ingest(random_lake, delivered, day=1, surrogate_keys="random")
-    after = _known(random_lake)
+    after = _identified(random_lake, delivered, 1)
     assert before.items() <= after.items() and set(after) - set(before) == {"late"}
-    ingest(random_lake, delivered, day=2, surrogate_keys="random")
-    assert _known(random_lake) == after
+    assert _identified(random_lake, delivered, 2) == after
     keys, days = zip(*after.values(), strict=True)
     assert len(set(keys)) == 41 and min(keys) >= 0
     assert 0 not in days and max(map(abs, days)) <= 30 and len(set(days)) > 10
@@ -117,19 +125,15 @@ def test_two_people_with_one_drawn_key_get_another(random_lake, delivered):
         "subject_key", F.coalesce(changed, F.col("subject_key"))
     )
     random_lake.replace(vault.SUBJECT, rows)
-    job.deidentify.execute(run_on(random_lake, delivered, 4, surrogate_keys="random"))
-    after = _known(random_lake)
+    after = _identified(random_lake, delivered, 4)
     assert len({key for key, _ in after.values()}) == len(after) == len(before)
     assert len([name for name in before if after[name] != before[name]]) in (1, 2)
 
 
 def test_another_mode_moves_dates_back_and_keeps_keys(random_lake, delivered):
     before = _known(random_lake)
-    modes = {"hipaa_compliance_mode": "limited", "surrogate_keys": "random"}
-    job.deidentify.execute(run_on(random_lake, delivered, 5, **modes))
-    limited = _known(random_lake)
-    job.deidentify.execute(run_on(random_lake, delivered, 6, surrogate_keys="random"))
-    strict = _known(random_lake)
+    limited = _identified(random_lake, delivered, 5, hipaa_compliance_mode="limited")
+    strict = _identified(random_lake, delivered, 6)
     assert {days for _, days in limited.values()} == {0}
     assert 0 not in {days for _, days in strict.values()}
     keys = [{name: key for name, (key, _) in all_.items()} for all_ in (before, limited, strict)]
@@ -185,3 +189,46 @@ def test_task_on_an_empty_landing_folder_makes_the_lakes_key(run, tmp_path):
     here = replace(run, params={"landing": str(tmp_path)})
     job.deidentify.execute(here)
     assert vault_keys(here).pseudonym and run.lake.exists(vault.SUBJECT)
+
+
+def _rotated(lake, landing, **more):
+    """A run whose settings name another secret file, and the former one."""
+    secrets = {"vault_secret": "file:second.key", "vault_secret_previous": "file:vault.key"}
+    return run_on(lake, landing, 8, surrogate_keys="random", **{**secrets, **more})
+
+
+def test_rotation_killed_between_its_two_tables_goes_on_and_keys_and_dates_stay(
+    random_lake, delivered, monkeypatch
+):
+    before, key = _known(random_lake), vault_keys(run_on(random_lake, delivered)).pseudonym
+    job.publish.execute(run_on(random_lake, delivered, 8, surrogate_keys="random"))
+    run = _rotated(random_lake, delivered)
+    kept = Lakehouse.replace
+
+    def dying(self, table, rows, where=None):
+        if table is vault.SEALED_KEY:
+            raise KeyboardInterrupt
+        return kept(self, table, rows, where)
+
+    monkeypatch.setattr(Lakehouse, "replace", dying)
+    with pytest.raises(KeyboardInterrupt):
+        rotate.execute(run)
+    monkeypatch.undo()
+    # Both secrets open it now: rows under the second, the lake's key under the first.
+    seals = vault_keys(run).seals
+    both = {row.key_id for t in (vault.SUBJECT, vault.SEALED_KEY)
+            for row in random_lake.read(t).collect()}  # fmt: skip
+    assert both == set(seals)
+    assert rotate.execute(run)["rows_resealed"] == 0
+    (random_lake.root / "vault" / "vault.key").unlink()
+    alone = _rotated(random_lake, delivered, vault_secret_previous=None)
+    assert vault_keys(alone).pseudonym == key
+    opened = identity.opened(random_lake.read(vault.SUBJECT), vault_keys(alone).seals)
+    after = {row.patient_id: (row.subject_key, row.date_shift_days) for row in opened.collect()}
+    assert after == before
+    assert job.publish.execute(alone)["tables_written"] == 0
+
+
+def test_rotation_without_a_former_secret_says_what_to_name(run):
+    with pytest.raises(SettingsError, match=r"privacy\.vault_secret_previous"):
+        rotate.execute(run)

@@ -122,7 +122,8 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
     if not packed:
         return
     names = {file.file_id: file.name for file in files}
-    rows = run.lake.spread(len(packed), reader(packed, names), ROW_DDL)
+    known = frozenset(run.settings.privacy.known_modifier_extensions)
+    rows = run.lake.spread(len(packed), reader(packed, names, known), ROW_DDL)
     stamped = rows.withColumns(
         {
             "last_updated_at": F.col("last_updated").try_cast("timestamp"),
@@ -305,7 +306,7 @@ def publish(run: Run) -> Metrics:
     sources = (FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT)
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
-    views, keys = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS], vault_keys(run)
+    views, keys = [_patient_view(run), *_TYPED_VIEWS], vault_keys(run)
     affected = _stored_scope(run, keys, since) if since else None
     views = _touched(run, views, affected)
     write = partial(_write, run, keys, _people(run, keys), affected)
@@ -315,6 +316,10 @@ def publish(run: Run) -> Metrics:
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
     return {"tables_written": len(views), "mode": _mode(run), **kept}
+
+
+def _patient_view(run: Run) -> View:
+    return trial_views.patient_view(run.as_of, run.settings.privacy.zip3_withheld)
 
 
 def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:

@@ -1,6 +1,6 @@
 """Silver views of people, studies, sites and staff."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
@@ -20,11 +20,13 @@ from clinical_lakehouse.ingestion.fields import (
 )
 from clinical_lakehouse.ingestion.versions import only_newest
 from clinical_lakehouse.ingestion.view import View
+from clinical_lakehouse.methods.zip3 import zip3
 from clinical_lakehouse.tables import silver
 
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
 _OLDEST = 89  # "all ages over 89", 45 CFR 164.514(b)(2)(i)(C)
 _ADDRESS = "STRUCT<state: STRING>"
+_PERSON_ADDRESS = "STRUCT<state: STRING, postalCode: STRING, country: STRING>"
 
 
 def with_site(people: DataFrame, patients: DataFrame) -> DataFrame:
@@ -38,13 +40,13 @@ def with_site(people: DataFrame, patients: DataFrame) -> DataFrame:
     return people.join(sites, "patient_id", "left")
 
 
-def patient_view(as_of: datetime) -> View:
-    """Patients; ages are counted at `as_of`, or at death."""
+def patient_view(as_of: datetime, withheld: Sequence[str] = ()) -> View:
+    """Patients; ages are counted at `as_of`, or at death; ZIP3 areas `withheld` are 000."""
 
     def columns(key_of: KeyOf) -> Mapping[str, Column]:
         race, ethnicity = _category("us-core-race"), _category("us-core-ethnicity")
         is_old = F.coalesce(_age_at(as_of) > _OLDEST, F.lit(False))
-        died = F.col("r.deceasedDateTime")
+        died, address = F.col("r.deceasedDateTime"), first(F.col("r.address"))
         return {
             "subject_key": F.col("subject_key"),
             "sex": F.col("r.gender"),
@@ -54,7 +56,8 @@ def patient_view(as_of: datetime) -> View:
             "race": race["display"],
             "ethnicity_code": ethnicity["code"],
             "ethnicity": ethnicity["display"],
-            "state": first(F.col("r.address"))["state"],
+            "state": address["state"],
+            "zip3": zip3(address["postalCode"], address["country"], withheld),
             "deceased_at": shifted(died),
             "is_deceased": F.coalesce(F.col("r.deceasedBoolean"), died.isNotNull()),
             "organization_key": reference_key(
@@ -65,7 +68,8 @@ def patient_view(as_of: datetime) -> View:
     fields = (
         f"extension ARRAY<STRUCT<url: STRING, extension: ARRAY<STRUCT<url: STRING, "
         f"valueCoding: {CODING}>>>>, gender STRING, birthDate STRING, deceasedBoolean BOOLEAN, "
-        f"deceasedDateTime STRING, address ARRAY<{_ADDRESS}>, managingOrganization {REFERENCE}"
+        f"deceasedDateTime STRING, address ARRAY<{_PERSON_ADDRESS}>, "
+        f"managingOrganization {REFERENCE}"
     )
     return View(silver.PATIENT, "Patient", fields, columns, retracted_by=())
 

@@ -59,6 +59,8 @@ class Privacy(_Section):
     vault_secret: str
     vault_secret_previous: str | None = None
     surrogate_keys: Literal["random", "derived"]
+    known_modifier_extensions: tuple[str, ...]
+    zip3_withheld: tuple[str, ...]
     data_use_agreement: str | None = None
 
 

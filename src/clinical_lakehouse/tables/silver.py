@@ -38,6 +38,7 @@ PATIENT = Table(
         Column("ethnicity_code", "STRING", "OMB ethnicity category code.", phi=Phi.QUASI),
         Column("ethnicity", "STRING", "OMB ethnicity category.", phi=Phi.QUASI),
         Column("state", "STRING", "State of residence.", phi=Phi.QUASI),
+        Column("zip3", "STRING", "First 3 digits of a US ZIP; 000: few people.", phi=Phi.QUASI),
         _at("deceased_at", "Time of death"),
         Column("is_deceased", "BOOLEAN", "Known to have died."),
         key("organization_key", "Managing organization: the site.", nullable=True),
