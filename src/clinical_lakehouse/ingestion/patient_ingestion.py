@@ -29,12 +29,14 @@ from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.identity import (
     Identities,
+    newly_said,
     only_changed,
     only_new,
     only_repeated_keys,
     opened,
     sealed,
     with_index,
+    with_what_is_said,
 )
 from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
@@ -261,36 +263,34 @@ def _deny_resources(run: Run, partly: int) -> int:
 def deidentify(run: Run) -> Metrics:
     """Give every person a surrogate key and a date offset, kept in the vault, the id sealed."""
     keys = vault_keys(run, may_make=True)
-    people = with_index(_persons(run.lake.read(FHIR_RESOURCE)), keys.pseudonym)
     for _ in range(_DRAWS):
-        _seal_people(run, keys, people)
+        _seal_people(run, keys)
         known = run.lake.read(vault.SUBJECT)
-        count = F.count(F.lit(1)).alias("persons")
-        row = known.agg(count, F.count_distinct("subject_key").alias("keys")).collect()[0]
-        if row["persons"] == row["keys"]:
-            return {"persons": row["persons"], "mode": _mode(run)}
-        repeated = only_repeated_keys(known).withColumn("_out", F.lit(True))
-        run.lake.merge(vault.SUBJECT, repeated, deleted="_out")
+        counts = known.agg(F.count(F.lit(1)), F.count_distinct("subject_key")).collect()[0]
+        if counts[0] == counts[1]:
+            return {"persons": counts[0], "mode": _mode(run)}
+        run.lake.merge(vault.SUBJECT, only_repeated_keys(known), deleted="is_repeated")
     raise LakeError("two people have one surrogate key; set privacy.surrogate_keys: random")
 
 
-def _seal_people(run: Run, keys: VaultKeys, people: DataFrame) -> None:
-    """Add whom the vault does not know, and move dates by what the settings allow.
-
-    What is drawn is evaluated by the one write alone.
-    """
-    privacy, stored = run.settings.privacy, run.lake.read(vault.SUBJECT)
+def _seal_people(run: Run, keys: VaultKeys) -> None:
+    """Add whom the vault does not know, what is newly said of the others, and dates moved by what
+    the settings allow. What is drawn is evaluated by the one write alone."""
+    privacy, before = run.settings.privacy, run.lake.read(vault.SUBJECT)
+    is_derived, is_made = privacy.surrogate_keys == "derived", run.lake.exists(vault.SUBJECT)
     most_days = privacy.date_shift_days if _mode(run) == "strict" else 0
-    is_derived = privacy.surrogate_keys == "derived"
     rule = Identities(most_days, keys.pseudonym if is_derived else None)
-    moved, is_made = rule.redated(stored, keys.seals), run.lake.exists(vault.SUBJECT)
-    if is_made and not moved.isEmpty():
-        run.lake.merge(vault.SUBJECT, sealed(moved, keys.seal))
-    new = only_new(people, stored)
+    patients = only_of_type(run.lake.read(FHIR_RESOURCE), "Patient")
+    said = newly_said(patients, before, keys.pseudonym)
+    for look in (rule.redated, lambda known: with_what_is_said(known, said)):
+        rows = look(opened(run.lake.read(vault.SUBJECT), keys.seals))
+        if is_made and not rows.isEmpty():
+            run.lake.merge(vault.SUBJECT, sealed(rows, keys.seal))
+    new = only_new(said, before)
     if not is_made or not new.isEmpty():
+        made = sealed(new.join(rule.of(new), "patient_index"), keys.seal)
         at = F.lit(run.as_of).cast("timestamp")
-        made = sealed(rule.of(new), keys.seal).withColumn("first_seen_at", at)
-        run.lake.append(vault.SUBJECT, made)
+        run.lake.append(vault.SUBJECT, made.withColumn("first_seen_at", at))
 
 
 def _mode(run: Run) -> str:

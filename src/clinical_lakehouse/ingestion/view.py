@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion.fields import KeyOf
+from clinical_lakehouse.ingestion.free_text import scrubbed, texts_of
 from clinical_lakehouse.ingestion.versions import ORDER, only_newest
 from clinical_lakehouse.tables.contract import Table
 
@@ -34,7 +35,7 @@ def flattened(view: View, rows: DataFrame, people: DataFrame, key_of: KeyOf) -> 
     """The view's rows: newest versions, not retracted, of permitted people, dates shifted.
 
     `rows` are valid bronze rows of the view's type; `people` holds patient_id, subject_key,
-    date_shift_days of everybody who may be used, and for participations their site.
+    date_shift_days and `known` of everybody who may be used, and for participations their site.
     """
     parsed = rows.select(
         "resource_type",
@@ -50,7 +51,11 @@ def flattened(view: View, rows: DataFrame, people: DataFrame, key_of: KeyOf) -> 
         current = current.join(people, "patient_id")
     items = view.unfolded(current) if view.unfolded else current
     made = view.columns(key_of)
-    return items.select(*(made[c.name].cast(c.type).alias(c.name) for c in view.table.columns))
+    cells = [made[c.name].cast(c.type).alias(c.name) for c in view.table.columns]
+    if not view.is_personal:
+        return items.select(*cells)
+    schema = ", ".join(f"`{c.name}` {c.type}" for c in view.table.columns)
+    return scrubbed(items.select(*cells, "known"), texts_of(view.table), schema)
 
 
 def stored_keys(view: View, stored: DataFrame, keys: DataFrame) -> DataFrame:

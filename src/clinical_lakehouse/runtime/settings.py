@@ -49,6 +49,15 @@ class Consent(_Section):
     clinical_systems: tuple[str, ...]
 
 
+class Assessment(_Section):
+    """A table of people, what of it may find them again, and what must not be learnt."""
+
+    table: str
+    quasi_identifiers: tuple[str, ...]
+    sensitive: str | None = None
+    is_ordered: bool = False
+
+
 class Privacy(_Section):
     """De-identification: mode, keys and date offsets, consent without a document, the vault."""
 
@@ -61,6 +70,7 @@ class Privacy(_Section):
     surrogate_keys: Literal["random", "derived"]
     known_modifier_extensions: tuple[str, ...]
     zip3_withheld: tuple[str, ...]
+    reidentification: tuple[Assessment, ...]
     data_use_agreement: str | None = None
 
 

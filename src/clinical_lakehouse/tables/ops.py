@@ -170,6 +170,24 @@ QUALITY_RESULT = Table(
     retention_days=730,
 )
 
+PRIVACY_FINDING = Table(
+    name="ops.privacy_finding",
+    comment="One row per run, column and kind of identifier found where none belongs; no value.",
+    owner="compliance",
+    key=("run_id", "table_name", "column_name", "kind"),
+    columns=(
+        Column("run_id", "STRING", "The run that looked.", False),
+        Column("table_name", "STRING", "The table looked at.", False),
+        Column("column_name", "STRING", "The column.", False),
+        Column("kind", "STRING", "One of the 18 of 164.514(b)(2)(i), zip3, age, ...", False),
+        Column("severity", "STRING", "fatal, error or warn.", False),
+        Column("found_count", "BIGINT", "Rows that hold it; 1 for a column as such.", False),
+        Column("found_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    checks=(is_one_of("severity", "fatal", "error", "warn"),),
+    retention_days=2555,
+)
+
 ALERT_EVENT = Table(
     name="ops.alert_event",
     comment="One row per thing a detector saw: written by runtime.alerts.emit and nothing else.",

@@ -34,7 +34,14 @@ SUBJECT = Table(
             False,
             Phi.DIRECT,
         ),
-        Column("key_id", "STRING", "Which vault secret sealed it.", False),
+        Column(
+            "identity_sealed",
+            "BINARY",
+            "Names, places, numbers and links that Patient resources say, sealed likewise.",
+            phi=Phi.DIRECT,
+        ),
+        Column("identity_version", "BIGINT", "Changes with what they say.", False, Phi.DIRECT),
+        Column("key_id", "STRING", "Which vault secret sealed these two.", False),
         key("subject_key", "Surrogate key used everywhere outside the vault."),
         Column(
             "date_shift_days",
