@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import AccountingError, SettingsError
-from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
     check_lines,
@@ -29,8 +28,16 @@ from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
+from clinical_lakehouse.ingestion.people import with_site
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
-from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
+from clinical_lakehouse.ingestion.unread import unread_elements
+from clinical_lakehouse.ingestion.view import (
+    View,
+    compiled_view,
+    flattened,
+    stored_keys,
+    with_lost,
+)
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -47,15 +54,15 @@ from clinical_lakehouse.tables.bronze import (
     QUARANTINE,
 )
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.views import SilverView, Step, silver_views
 
 _VALIDATE = "patient-ingestion-validate"
 _PUBLISH = "patient-ingestion-publish"
 _SURVEY_TASKS = 16
-_TYPED_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
-_SILVER = (silver.PATIENT, *(view.table for view in _TYPED_VIEWS))
-_PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_personal)
+_SILVER = tuple(view.table for view in silver_views())
+_PERSONAL = tuple(view.resource for view in silver_views() if view.is_personal)
 # What a trial's export is expected to hold; a missing type is no error, and said.
-_EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
+_EXPECTED = tuple(dict.fromkeys(view.resource for view in silver_views()))
 
 
 @task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
@@ -271,33 +278,38 @@ def _mode(run: Run) -> str:
 
 @task(
     reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, vault.SUBJECT, ops.BOOKMARK],
-    writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
+    writes=[*_SILVER, PUBLISH_SCOPE, ops.UNREAD_ELEMENT, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
     """Bring silver to the newest valid versions of permitted people, without identifiers."""
     sources = (FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT)
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
-    views = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS]
     affected = _stored_scope(run, since) if since else None
-    views = _touched(run, views, affected)
+    views = _touched(run, affected)
     write = partial(_write, run, _people(run), affected)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write, views))
+        written = list(pool.map(write, views))
+    _note_unread(run, written, since, versions)
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
     return {"tables_written": len(views), "mode": _mode(run), **kept}
 
 
-def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
-    """The views whose type has rows to publish; on the first run the other tables are made."""
+def _touched(run: Run, affected: DataFrame | None) -> list[SilverView]:
+    """The views whose type has rows to publish, most rows first; all tables are made.
+
+    A view that is new in this lake has everything to publish.
+    """
     rows = only_valid(run.lake.read(FHIR_RESOURCE)) if affected is None else affected
-    types = {row[0] for row in rows.select("resource_type").distinct().collect()}
-    if affected is None:
-        for view in views:
-            run.lake.ensure(view.table)
-    return [view for view in views if view.resource_type in types]
+    counts = {row[0]: row[1] for row in rows.groupBy("resource_type").count().collect()}
+    new = [view for view in silver_views() if not run.lake.exists(view.table)]
+    for view in new:
+        run.lake.ensure(view.table)
+    late = new if affected is not None else []
+    touched = [view for view in silver_views() if view.resource in counts or view in late]
+    return sorted(touched, key=lambda view: -counts.get(view.resource, 0))
 
 
 def _people(run: Run) -> DataFrame:
@@ -337,19 +349,32 @@ def _affected(run: Run, since: dict[str, int]) -> DataFrame:
     return affected(changed, young, run.as_of)
 
 
-def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
-    """Replace the view's table on the first run; later merge what changed and remove the rest."""
-    key_of = partial(surrogate_key, vault_secret(run))
+def _note_unread(
+    run: Run, views: Sequence[View], since: dict[str, int], now: dict[str, int]
+) -> None:
+    """Write down which elements of the new resources no view reads; a killed run's go first."""
+    before, version = since.get(FHIR_RESOURCE.name, -1), now[FHIR_RESOURCE.name]
+    if version > before:
+        new = only_valid(run.lake.read(FHIR_RESOURCE, since=before))
+        rows = unread_elements(new, views, version)
+        run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
+
+
+def _write(run: Run, people: DataFrame, affected: DataFrame | None, silver: SilverView) -> View:
+    """Replace a view's table the first time; later merge what changed and remove the rest."""
+    key_of, view = partial(surrogate_key, vault_secret(run)), compiled_view(silver, run.as_of)
     bronze = run.lake.read(FHIR_RESOURCE)
-    if view.table is silver.SUBJECT:
-        people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
+    if Step.SUBJECT_SITE in silver.steps.values():
+        people = with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
     rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
-    if affected is None:
+    # A table without a version after its making: never written, on whatever run that was.
+    if affected is None or run.lake.version(view.table) < 1:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
-        return
+        return view
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
     before = stored_keys(view, run.lake.read(view.table), ids, key_of)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
+    return view

@@ -37,6 +37,9 @@ def evaluated(node: fhirpath.Node, scope: Scope) -> Value | Choice:
             return _member(base, name, scope)
         case fhirpath.Index(base, position):
             return _indexed(compiled(base, scope), compiled(position, scope))
+        case fhirpath.Call(fhirpath.Operation("|") as union, "first", ()):
+            parts = [compiled(part, scope) for part in _alternatives(union)]
+            return operators.first_of(parts, scope.decimals)
         case fhirpath.Call(base, name, arguments):
             function = FUNCTIONS.get(name)
             if function is None:
@@ -101,6 +104,13 @@ def _indexed(value: Value, position: Value) -> Value:
     if value.many:
         return replace(value, column=F.get(value.column, at), many=False, beside=None)
     return replace(value, column=F.when(at == 0, value.column))
+
+
+def _alternatives(node: fhirpath.Node) -> list[fhirpath.Node]:
+    """The operands of a | b | c."""
+    if isinstance(node, fhirpath.Operation) and node.operator == "|":
+        return [part for operand in node.operands for part in _alternatives(operand)]
+    return [node]
 
 
 def _operation(operator: str, operands: tuple[fhirpath.Node, ...], scope: Scope) -> Value:
