@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import LakehouseError, UsageError
 from clinical_lakehouse.local.view_command import ViewRun
+from clinical_lakehouse.methods.fhirpath import parse
 from clinical_lakehouse.methods.sql_on_fhir.definition import read_view, view_of
 from clinical_lakehouse.methods.sql_on_fhir.dropped import dropped
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import parse
 from clinical_lakehouse.methods.sql_on_fhir.running import compile_view, run_view
 from tests.conftest import PUBLIC_DATA
 

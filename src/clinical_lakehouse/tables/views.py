@@ -86,6 +86,7 @@ class SilverView:
     steps: Mapping[str, Step]
     tags: Mapping[str, Mapping[str, str]]
     key_types: Mapping[str, str]  # resource type of each surrogate key
+    decimals: frozenset[str]  # columns of FHIR decimals
 
     @property
     def is_personal(self) -> bool:
@@ -167,6 +168,7 @@ def _read(file: Path, document: Any) -> SilverView:
         steps={n: c.step for n, c in columns.items()},
         tags={n: c.tags for n, c in columns.items()},
         key_types={n: c.key_type for n, c in kept.items() if c.key_type},
+        decimals=frozenset(e["name"] for e in entries if e.get("type") == "decimal"),
     )
 
 

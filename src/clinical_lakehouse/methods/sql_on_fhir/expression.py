@@ -6,7 +6,8 @@ from decimal import Decimal
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.methods.sql_on_fhir import fhirpath, operators, types
+from clinical_lakehouse.methods import fhirpath
+from clinical_lakehouse.methods.sql_on_fhir import operators, types
 from clinical_lakehouse.methods.sql_on_fhir.functions import FUNCTIONS
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Choice,

@@ -8,9 +8,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.boundaries import boundary
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir.operators import text, truth
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Choice,

@@ -11,6 +11,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.definition import (
     Expression,
@@ -20,7 +21,6 @@ from clinical_lakehouse.methods.sql_on_fhir.definition import (
     located,
 )
 from clinical_lakehouse.methods.sql_on_fhir.expression import compiled
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Scope,
     Taken,

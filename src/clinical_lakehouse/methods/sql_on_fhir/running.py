@@ -62,13 +62,19 @@ def run_view(compiled: Compiled, resources: DataFrame, content: str = "content")
     `resources` has one row per resource, its JSON text in column `content`; resources of other
     types make no rows. Decimals are text and keep their digits unless a tag says otherwise.
     """
-    exact = F.regexp_replace(F.col(content), F.lit(_DECIMAL), F.lit('$1"$2"'))
     is_wanted = F.get_json_object(content, "$.resourceType") == compiled.view.resource
-    read = resources.filter(is_wanted).select(exact.alias("content"))
+    read = resources.filter(is_wanted).select(readable(compiled, F.col(content)).alias("content"))
     read = read.select("content", F.from_json("content", compiled.schema).alias("resource"))
     if compiled.condition is not None:
         read = read.filter(compiled.condition)
     return rows_from(compiled, read)
+
+
+def readable(compiled: Compiled, content: Column) -> Column:
+    """The JSON text as the view's schema reads it: with decimals in quotes if they are text."""
+    if compiled.trees[RESOURCE].decimals != "STRING":
+        return content
+    return F.regexp_replace(content, F.lit(_DECIMAL), F.lit('$1"$2"'))
 
 
 def rows_from(compiled: Compiled, read: DataFrame, *carried: Column) -> DataFrame:

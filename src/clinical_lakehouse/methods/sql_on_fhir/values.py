@@ -11,8 +11,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Literal
 from clinical_lakehouse.methods.sql_on_fhir import types
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Literal
 
 
 @dataclass(frozen=True)
