@@ -17,23 +17,12 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.deid.known_identity import known_of, tokens_of
 from clinical_lakehouse.methods.deid.text import scrub
-from clinical_lakehouse.tables.contract import Table
 
 # What vault.subject keeps, sealed, of who a person is.
 KNOWN = "ARRAY<STRUCT<kind: STRING, value: STRING, tokens: ARRAY<STRING>>>"
-_TYPED = ("display", "unit", "arm", "race", "ethnicity", "state")
 _MOST_REMEMBERED = 1 << 16
 _BEYOND_ASCII = r"[^\x00-\x7F]"
 _NO_LETTER_OR_DIGIT = r"[^A-Za-z0-9]"
-
-
-def texts_of(table: Table) -> list[str]:
-    """Columns of a silver table that hold what somebody typed."""
-    return [
-        column.name
-        for column in table.columns
-        if column.type == "STRING" and column.name.split("_")[-1] in _TYPED
-    ]
 
 
 def per_person_known(patients: DataFrame) -> DataFrame:

@@ -132,6 +132,12 @@ def only_new(people: DataFrame, stored: DataFrame) -> DataFrame:
     return people.join(stored, "patient_index", "left_anti")
 
 
+def keys_of(ids: DataFrame, stored: DataFrame, key: bytes) -> DataFrame:
+    """subject_key of Patients by their logical ids (`resource_id`)."""
+    people = with_index(ids.select(F.col("resource_id").alias("patient_id")), key)
+    return stored.join(people, "patient_index", "left_semi").select("subject_key")
+
+
 def with_what_is_said(known: DataFrame, people: DataFrame) -> DataFrame:
     """Opened vault.subject rows of those of `people` they know, with these people's identity."""
     kept = known.drop("patient_id", "known", "identity_version")

@@ -7,7 +7,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.identity import with_index
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -15,15 +14,15 @@ from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.standardization import eras, lineage
 from clinical_lakehouse.standardization.events import SOURCES, Source
-from clinical_lakehouse.tables import omop_clinical, omop_derived, omop_vocabulary, silver
+from clinical_lakehouse.tables import omop_clinical, omop_derived, omop_vocabulary
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
 from clinical_lakehouse.tables.catalog import table_named
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import CODE_MAP, UNPLACED_RECORD
 from clinical_lakehouse.tables.vault import SUBJECT
+from clinical_lakehouse.tables.views import silver_views
 
-_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
-_TYPES = {silver.PATIENT.name: "Patient", **{v.table.name: v.resource_type for v in _VIEWS}}
+_TYPES = {view.table.name: view.resource for view in silver_views()}
 
 
 @dataclass(frozen=True)

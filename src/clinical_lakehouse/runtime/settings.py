@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clinical_lakehouse.errors import SettingsError
+from clinical_lakehouse.tables.conf import conf_dir
 
 
 class _Section(BaseModel):
@@ -183,17 +184,6 @@ def load_settings(
         return Settings.model_validate({"env": env, **merged})
     except ValidationError as error:
         raise SettingsError(_explain(error, env)) from None
-
-
-def conf_dir() -> Path:
-    """The folder of settings: CLINICAL_CONF_DIR, the checkout's conf/, or the installed one."""
-    named = os.environ.get("CLINICAL_CONF_DIR")
-    checkout = Path(__file__).parents[3] / "conf"
-    installed = Path(__file__).parents[1] / "_bundle" / "conf"
-    for folder in (Path(named) if named else checkout, checkout, installed):
-        if (folder / "base.yml").is_file():
-            return folder
-    raise SettingsError("conf/base.yml is missing; set CLINICAL_CONF_DIR to the folder it is in")
 
 
 def _read(path: Path) -> dict[str, Any]:

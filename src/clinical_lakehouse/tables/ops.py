@@ -70,6 +70,19 @@ LANDING_FILE = Table(
     ),
 )
 
+UNREAD_ELEMENT = Table(
+    name="ops.unread_element",
+    comment="One row per publication, resource type and element that no view of silver reads.",
+    owner=_OWNER,
+    key=("bronze_version", "resource_type", "element_path"),
+    columns=(
+        Column("bronze_version", "BIGINT", "Version of bronze.fhir_resource published.", False),
+        Column("resource_type", "STRING", "Type of the resources.", False),
+        Column("element_path", "STRING", "e.g. note.text; * where no view reads the type.", False),
+        Column("found_count", "BIGINT", "Values among the resources new since then.", False),
+    ),
+)
+
 QUARANTINE_DECISION = Table(
     name="ops.quarantine_decision",
     comment="One row per decision on quarantined rows of one reason: who, why, how many.",
