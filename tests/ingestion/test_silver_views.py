@@ -191,7 +191,10 @@ def test_wrong_view_in_the_folder_stops_a_run_with_one_line(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps({**goal(), "name": "a b"}))
     done = _cli(tmp_path, "--root", str(tmp_path / "lake"), "tables")
     assert done.returncode == 2
-    assert done.stderr == "error: mine.json: `name` must be letters, digits and underscores\n"
+    assert (
+        done.stderr
+        == "error: mine.json: `name` must be lower-case letters, digits and underscores\n"
+    )
 
 
 @pytest.mark.soak

@@ -286,11 +286,12 @@ def publish(run: Run) -> Metrics:
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
     affected = _stored_scope(run, since) if since else None
-    views = _touched(run, affected)
     write = partial(_write, run, _people(run), affected)
     with ThreadPoolExecutor(2) as pool:
-        written = list(pool.map(write, views))
-    _note_unread(run, written, since, versions)
+        # A view that is wrong stops the task before anything is written.
+        views = list(pool.map(partial(compiled_view, as_of=run.as_of), _touched(run, affected)))
+        list(pool.map(write, views))
+    _note_unread(run, views, since, versions)
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
@@ -360,21 +361,20 @@ def _note_unread(
         run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
 
 
-def _write(run: Run, people: DataFrame, affected: DataFrame | None, silver: SilverView) -> View:
+def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
     """Replace a view's table the first time; later merge what changed and remove the rest."""
-    key_of, view = partial(surrogate_key, vault_secret(run)), compiled_view(silver, run.as_of)
+    key_of = partial(surrogate_key, vault_secret(run))
     bronze = run.lake.read(FHIR_RESOURCE)
-    if Step.SUBJECT_SITE in silver.steps.values():
+    if Step.SUBJECT_SITE in view.silver.steps.values():
         people = with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
     rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
     # A table without a version after its making: never written, on whatever run that was.
     if affected is None or run.lake.version(view.table) < 1:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
-        return view
+        return
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
     before = stored_keys(view, run.lake.read(view.table), ids, key_of)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
-    return view
