@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.ingestion.free_text import KNOWN
 from clinical_lakehouse.ingestion.unread import unread_elements
 from clinical_lakehouse.ingestion.view import compiled_view, flattened
 from clinical_lakehouse.methods.surrogate import surrogate_key
@@ -21,7 +22,7 @@ from tests.ingestion.chain import SECRET, write_lines
 from tests.tables.test_views import goal, tagged
 
 AS_OF = datetime(2024, 6, 30, tzinfo=UTC)
-PEOPLE = [("ann", 11, -3), ("bob", 12, 5)]
+PEOPLE = [("ann", 11, -3, [("names", "Mary", ["mary"])]), ("bob", 12, 5, None)]
 MEASURE = {"name": "measure", "path": "measure.coding.first().code", "type": "code"}
 TARGET = {
     "forEach": "target",
@@ -44,7 +45,8 @@ def _own_view(folder: Path) -> Path:
     text = tagged("drop", name="text", path="description.text", type="string")
     status = {"name": "status", "path": "lifecycleStatus", "type": "code"}
     file = folder / "goal.json"
-    document = goal(text, status, where=[{"path": "lifecycleStatus != 'rejected'"}])
+    said = tagged("scrub", name="said", path="description.text", type="string")
+    document = goal(text, status, said, where=[{"path": "lifecycleStatus != 'rejected'"}])
     document["select"].append(TARGET)
     file.write_text(json.dumps(document))
     return file
@@ -88,7 +90,7 @@ def _bronze(lake, *resources):
 
 def _people(lake):
     return lake.spark.createDataFrame(
-        PEOPLE, "patient_id STRING, subject_key BIGINT, date_shift_days INT"
+        PEOPLE, f"patient_id STRING, subject_key BIGINT, date_shift_days INT, known {KNOWN}"
     )
 
 
@@ -113,9 +115,9 @@ def test_users_view_gives_keyed_shifted_rows_of_permitted_people_with_all_digits
     assert found.columns == silver.table.column_names
     assert sorted(tuple(row) for row in found.withColumn(
         "due_date", found["due_date"].cast("string")).collect()) == sorted([
-        (g1, 11, "active", 0, "4548-4", None, None),
-        (g1, 11, "active", 1, None, "1.10", "2024-03-02"),
-        (g4, 12, "active", 0, None, None, "2024-02-06"),
+        (g1, 11, "active", "call [NAMES] at 555-1234", 0, "4548-4", None, None),
+        (g1, 11, "active", "call [NAMES] at 555-1234", 1, None, "1.10", "2024-03-02"),
+        (g4, 12, "active", "call Mary at 555-1234", 0, None, None, "2024-02-06"),
     ])  # fmt: skip
 
 
@@ -141,7 +143,7 @@ def test_every_view_of_silver_compiles_and_fills_its_contract(spark, lake):
     for silver in silver_views():
         view = compiled_view(silver, AS_OF)
         made = {field.name for field in view.compiled.fields}
-        assert set(silver.table.column_names) == made - {"_died"}
+        assert set(silver.table.column_names) == made - {"_died", "_country"}
 
 
 def test_elements_no_view_reads_are_counted_and_those_only_looked_at_too(lake, tmp_path):
@@ -191,7 +193,10 @@ def test_wrong_view_in_the_folder_stops_a_run_with_one_line(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps({**goal(), "name": "a b"}))
     done = _cli(tmp_path, "--root", str(tmp_path / "lake"), "tables")
     assert done.returncode == 2
-    assert done.stderr == "error: mine.json: `name` must be letters, digits and underscores\n"
+    assert (
+        done.stderr
+        == "error: mine.json: `name` must be lower-case letters, digits and underscores\n"
+    )
 
 
 @pytest.mark.soak

@@ -101,6 +101,9 @@ REFUSED = [
     ({**goal(), "select": [{"column": goal()["select"][0]["column"][:1]}]}, "the person"),
     ({**goal(), "select": [{**goal(STATUS)["select"][0], "forEach": "target"}]}, "several rows"),
     ({**goal(), "name": "a b"}, "letters, digits"),
+    (goal({**STATUS, "tag": [{"name": f"{OWN}between", "value": "0-5"}]}), "must be like 0..500"),
+    (goal(meta={"tag": [{"system": f"{OWN}retention-days", "code": "x"}]}), "no ViewDefinition"),
+    (goal(meta={"tag": [{"system": f"{OWN}cluster-by", "code": "x"}]}), "unknown column"),
     ({"select": 5}, "is no ViewDefinition"),
     ({**goal(), "select": [{"column": goal()["select"][0]["column"][1:]}]}, "getResourceKey"),
 ]  # fmt: skip

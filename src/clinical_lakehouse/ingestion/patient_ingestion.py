@@ -117,12 +117,8 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
     names = {file.file_id: file.name for file in files}
     read = reader(packed, names, frozenset(run.settings.privacy.known_modifier_extensions))
     rows = run.lake.spread(len(packed), read, ROW_DDL)
-    stamped = rows.withColumns(
-        {
-            "last_updated_at": F.col("last_updated").try_cast("timestamp"),
-            "received_at": F.lit(run.as_of).cast("timestamp"),
-        }
-    )
+    updated, now = F.col("last_updated").try_cast("timestamp"), F.lit(run.as_of).cast("timestamp")
+    stamped = rows.withColumns({"last_updated_at": updated, "received_at": now})
     run.lake.append(FHIR_RESOURCE, stamped.drop("last_updated"))
 
 
@@ -299,11 +295,14 @@ def publish(run: Run) -> Metrics:
     since = bookmarks(run, _PUBLISH)
     keys = vault_keys(run)
     affected = _stored_scope(run, keys, since) if since else None
-    views = _touched(run, affected)
     write = partial(_write, run, keys, _people(run, keys), affected)
+    withheld = run.settings.privacy.zip3_withheld
+    compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
     with ThreadPoolExecutor(2) as pool:
-        written = list(pool.map(write, views))
-    _note_unread(run, written, since, versions)
+        # A view that is wrong stops the task before anything is written.
+        views = list(pool.map(compiled, _touched(run, affected)))
+        list(pool.map(write, views))
+    _note_unread(run, views, since, versions)
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
@@ -374,20 +373,19 @@ def _note_unread(
 
 
 def _write(
-    run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, made_by: SilverView
-) -> View:
+    run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, view: View
+) -> None:
     """Replace a view's table the first time; later merge what changed and remove the rest."""
     key_of = partial(surrogate_key, keys.pseudonym)
-    view = compiled_view(made_by, run.as_of, run.settings.privacy.zip3_withheld)
     bronze = run.lake.read(FHIR_RESOURCE)
-    if Step.SUBJECT_SITE in made_by.steps.values():
+    if Step.SUBJECT_SITE in view.silver.steps.values():
         people = with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
     rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
     # A table without a version after its making: never written, on whatever run that was.
     if affected is None or run.lake.version(view.table) < 1:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
-        return view
+        return
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
@@ -397,4 +395,3 @@ def _write(
         touched_keys = identity.keys_of(ids, run.lake.read(vault.SUBJECT), keys.pseudonym)
     before = stored_keys(view, run.lake.read(view.table), touched_keys)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")
-    return view

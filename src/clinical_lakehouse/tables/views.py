@@ -28,7 +28,7 @@ from clinical_lakehouse.tables.contract import (
 
 _OWN = "clinical-lakehouse/"
 _OWNER = "data-engineering"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _REFERENCE_KEY = re.compile(r"(.+)\.getReferenceKey\((\w*)\)(?:\.first\(\))?")
 _PERSON = ("subject", "patient", "individual", "beneficiary")
 # Types of which no resource is about a person, so that a view of them needs no subject.
@@ -140,7 +140,7 @@ def _view(file: Path) -> SilverView:
         return _read(file, document)
     except ContractError as error:
         raise UsageError(f"{file.name}: {error}") from None
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         said = "is no ViewDefinition; see conf/views/README.md, and `clinical-lakehouse view`"
         raise UsageError(f"{file.name} {said}") from None
 
@@ -148,7 +148,7 @@ def _view(file: Path) -> SilverView:
 def _read(file: Path, document: Any) -> SilverView:
     source, name, resource = file.name, document["name"], document["resource"]
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{source}: `name` must be letters, digits and underscores")
+        raise UsageError(f"{source}: `name` must be lower-case letters, digits and underscores")
     entries = list(_entries(document["select"]))
     is_personal = any(_is_person(entry["path"], resource) for entry in entries)
     if not is_personal and resource not in _IMPERSONAL:
@@ -332,7 +332,15 @@ def _checks(view: SilverView, name: str, tables: Mapping[str, Table]) -> Iterato
             raise UsageError(f"{view.file.name}: column {name} is compared with no column {later}")
         yield ordered(name, later)
     if limits is not None:
-        low, _, high = limits.partition("..")
-        yield between(name, float(low), float(high))
+        yield between(name, *_limits(view, name, limits))
     if words is not None:
         yield is_one_of(name, *words.split("|"))
+
+
+def _limits(view: SilverView, name: str, given: str) -> tuple[float, float]:
+    low, _, high = given.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        said = f"the tag {_OWN}between must be like 0..500"
+        raise UsageError(f"{view.file.name}: column {name}: {said}") from None
