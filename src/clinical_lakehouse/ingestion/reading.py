@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,14 @@ def surveyed_of(folder: Path, row: Mapping[str, Any]) -> Surveyed:
 
 
 def reader(
-    packed: Sequence[Sequence[Chunk]], names: Mapping[str, str]
+    packed: Sequence[Sequence[Chunk]],
+    names: Mapping[str, str],
+    modifiers: Set[str] = frozenset(),
 ) -> Callable[[Batches], Batches]:
     """A function for mapInArrow: numbers of bins in, one row per resource out.
 
-    `names` are the files' names below the landing folder, by file_id.
+    `names` are the files' names below the landing folder, by file_id; `modifiers` the urls of known
+    modifierExtensions.
     """
 
     def run(batches: Batches) -> Batches:
@@ -121,26 +124,30 @@ def reader(
             rows = (
                 (row[0], names[row[0]], *row[1:])
                 for chunk in packed[number]
-                for row in rows_of(chunk)
+                for row in rows_of(chunk, modifiers)
             )
             yield from _bounded(rows)
 
     return run
 
 
-def rejudge(batches: Batches) -> Batches:
-    """For mapInArrow: the STORED columns of bronze in, rows as `reader` gives them out.
+def rejudger(modifiers: Set[str]) -> Callable[[Batches], Batches]:
+    """A function for mapInArrow: the STORED columns of bronze in, rows as `reader` gives them out.
 
     Judged by today's rules; rows without content are left out: there is nothing to judge.
     """
-    for batch in batches:
-        stored = zip(*(batch.column(name).to_pylist() for name in STORED), strict=True)
-        yield from _bounded(
-            (row[0], file_name, *row[1:])
-            for file_id, file_name, line, entry, at, content in stored
-            if content is not None
-            for row in (_row((file_id, line, entry, at), content.encode()),)
-        )
+
+    def run(batches: Batches) -> Batches:
+        for batch in batches:
+            stored = zip(*(batch.column(name).to_pylist() for name in STORED), strict=True)
+            yield from _bounded(
+                (row[0], file_name, *row[1:])
+                for file_id, file_name, line, entry, at, content in stored
+                if content is not None
+                for row in (_row((file_id, line, entry, at), content.encode(), modifiers),)
+            )
+
+    return run
 
 
 def _numbers(batches: Batches) -> Iterator[int]:
@@ -169,12 +176,12 @@ def _batch(schema: pa.Schema, rows: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def rows_of(chunk: Chunk) -> Iterator[Row]:
+def rows_of(chunk: Chunk, modifiers: Set[str] = frozenset()) -> Iterator[Row]:
     """One row per non-empty line, or per Bundle entry ordered by resource type."""
     path = Path(chunk.path)
     if form_of(path.name) != LINES:
         # Rows of one type side by side: readers of one type skip the pages of the others.
-        yield from sorted(_rows_of_document(chunk, path), key=lambda row: row[4] or "")
+        yield from sorted(_rows_of_document(chunk, path, modifiers), key=lambda row: row[4] or "")
         return
     is_packed = path.name.endswith(".gz")
     with opened(path) as stream:
@@ -187,10 +194,10 @@ def rows_of(chunk: Chunk) -> Iterator[Row]:
             if isinstance(line, str):
                 yield _refused(place, line)
             elif not line.isspace():
-                yield _row(place, line.strip(b" \t\r\n"))
+                yield _row(place, line.strip(b" \t\r\n"), modifiers)
 
 
-def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
+def _rows_of_document(chunk: Chunk, path: Path, modifiers: Set[str]) -> Iterator[Row]:
     try:
         with opened(path) as stream:
             raw = stream.read(MAX_BUNDLE_BYTES + 1)
@@ -202,7 +209,10 @@ def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
         return
     for entry, content in enumerate(resources_in(raw)):
         place = (chunk.file_id, 1, entry, 0)
-        yield _refused(place, content) if isinstance(content, str) else _row(place, content)
+        if isinstance(content, str):
+            yield _refused(place, content)
+        else:
+            yield _row(place, content, modifiers)
 
 
 def resources_in(raw: bytes) -> list[bytes | str]:
@@ -259,9 +269,9 @@ def _content(entry: Mapping[str, Any], full_urls: Mapping[bytes, bytes]) -> byte
         return "lone-surrogate"
 
 
-def _row(place: Place, raw: bytes) -> Row:
+def _row(place: Place, raw: bytes, modifiers: Set[str]) -> Row:
     content = with_local_references(raw)
-    verdict = judge(content)
+    verdict = judge(content, modifiers)
     resource = verdict.resource or {}
     meta = resource.get("meta")
     meta = meta if isinstance(meta, dict) else {}
