@@ -5,6 +5,14 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization.concepts import NO, OPERATOR, YES, concept_of
 from clinical_lakehouse.standardization.unfed import null
+from clinical_lakehouse.tables.omop_clinical import (
+    CONDITION_OCCURRENCE,
+    DRUG_EXPOSURE,
+    MEASUREMENT,
+    OBSERVATION,
+    PROCEDURE_OCCURRENCE,
+)
+from clinical_lakehouse.tables.omop_records import DEVICE_EXPOSURE, SPECIMEN
 
 
 def conditions(events: DataFrame) -> DataFrame:
@@ -211,3 +219,15 @@ def _if_sent(code: str, concept: str) -> Column:
 def _cut(column: str) -> Column:
     """The CDM keeps 50 characters of a source value."""
     return F.substring(F.col(column), 1, 50)
+
+
+# What the rows of each event table of the CDM are made with.
+SHAPES = {
+    MEASUREMENT.name: (MEASUREMENT, measurements),
+    OBSERVATION.name: (OBSERVATION, observations),
+    DRUG_EXPOSURE.name: (DRUG_EXPOSURE, drugs),
+    CONDITION_OCCURRENCE.name: (CONDITION_OCCURRENCE, conditions),
+    PROCEDURE_OCCURRENCE.name: (PROCEDURE_OCCURRENCE, procedures),
+    DEVICE_EXPOSURE.name: (DEVICE_EXPOSURE, devices),
+    SPECIMEN.name: (SPECIMEN, specimens),
+}

@@ -1,6 +1,6 @@
 """What FHIR calls Condition, Observation, MedicationRequest, ... read as one kind of event."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -11,6 +11,9 @@ from clinical_lakehouse.standardization import concepts
 from clinical_lakehouse.standardization.routing import NOT_HAPPENED
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
+
+# How a table is read: the run's lake knows it.
+Reader = Callable[[Table], DataFrame]
 
 # Columns only some sources fill; the others give null.
 _DETAILS = {
@@ -167,6 +170,17 @@ SOURCES = (
         code_system=_MEDDRA_IF_ALONE,
     ),
 )
+
+
+EVENT_TABLES = (*(source.table for source in SOURCES), silver.DEVICE_USE)
+
+
+def all_events(read: Reader) -> dict[str, DataFrame]:
+    """Events by source table; devices take their time from the statements of their use."""
+    rows = {source.table.name: read(source.table) for source in SOURCES}
+    devices = rows[silver.DEVICE.name]
+    rows[silver.DEVICE.name] = with_device_use(devices, read(silver.DEVICE_USE))
+    return {source.table.name: as_events(rows[source.table.name], source) for source in SOURCES}
 
 
 def as_events(rows: DataFrame, source: Source) -> DataFrame:
