@@ -6,6 +6,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.standardization.events import TEXT
 from clinical_lakehouse.standardization.vocabulary import vocabulary_of
 
 _UCUM = "http://unitsofmeasure.org"
@@ -63,7 +64,7 @@ def _vocabulary() -> Column:
 def _reason() -> Column:
     return (
         F.when(F.col("concept_id").isNotNull(), F.lit(None))
-        .when(F.col("code") == "", "no_code")
+        .when((F.col("code") == "") | (F.col("code_system") == TEXT), "no_code")
         .when(vocabulary_of("code_system").isNull(), "unknown_system")
         .when(F.col("source_concept_id").isNull(), "unknown_code")
         .when(F.col("fault").isNotNull(), F.col("fault"))

@@ -8,8 +8,14 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from clinical_lakehouse.errors import AccountingError
+from clinical_lakehouse.methods.concept_lookup import (
+    human_concepts,
+    source_concepts,
+    standard_concepts,
+)
 from clinical_lakehouse.methods.unit_suspicion import suspicions
 from clinical_lakehouse.methods.unit_table import factor_rows, with_standard_units
+from clinical_lakehouse.operators.medical_coding import MedicalCoding
 from clinical_lakehouse.runtime.ledger import code_version
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
@@ -26,15 +32,11 @@ from clinical_lakehouse.standardization import (
 from clinical_lakehouse.standardization.clinical import SHAPES
 from clinical_lakehouse.standardization.events import EVENT_TABLES, SOURCES, all_events
 from clinical_lakehouse.standardization.routes import Routes, received, route_all
-from clinical_lakehouse.standardization.vocabulary import (
-    human_concepts,
-    source_concepts,
-    standard_concepts,
-)
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
+    CODING_REVIEW,
     UNIT_CONVERSION,
     UNIT_FACTOR,
     UNIT_SUSPICION,
@@ -63,6 +65,7 @@ from clinical_lakehouse.tables.omop_vocabulary import (
     CONCEPT,
     CONCEPT_ANCESTOR,
     CONCEPT_RELATIONSHIP,
+    CONCEPT_SYNONYM,
     DRUG_STRENGTH,
     SOURCE_TO_CONCEPT_MAP,
     VOCABULARY,
@@ -89,6 +92,17 @@ def map_codes(run: Run) -> Metrics:
     unmapped = code_map.unmapped_codes(run.lake.read(CODE_MAP))
     listed = run.lake.replace(UNMAPPED_CODE, unmapped)
     return {"mapping_count": mapped.inserted, "unmapped_code_count": listed.inserted}
+
+
+@task(
+    reads=[UNMAPPED_CODE, CONCEPT, CONCEPT_RELATIONSHIP, CONCEPT_SYNONYM],
+    writes=[CODING_REVIEW, SOURCE_TO_CONCEPT_MAP],
+)
+def code_text(run: Run) -> Metrics:
+    """List candidates of concepts for codes and texts without one, for a person to decide on."""
+    how = run.settings.coding
+    coding = MedicalCoding(how.list_min, how.suggest_min, how.candidates, how.accept_exact)
+    return coding.execute(run)
 
 
 @task(

@@ -15,6 +15,9 @@ from clinical_lakehouse.tables.contract import Table
 # How a table is read: the run's lake knows it.
 Reader = Callable[[Table], DataFrame]
 
+# The code system of a coding that was sent with a text and no code.
+TEXT = "text"
+
 # Columns only some sources fill; the others give null.
 _DETAILS = {
     "clinical_status": "STRING",
@@ -184,7 +187,12 @@ def all_events(read: Reader) -> dict[str, DataFrame]:
 
 
 def as_events(rows: DataFrame, source: Source) -> DataFrame:
-    """One event per silver row: key, person, visit, code, time, and what else its source tells."""
+    """One event per silver row: key, person, visit, code, time, and what else its source tells.
+
+    A coding with a text alone has the text as its code, of the system `text`.
+    """
+    code, system = F.expr(source.code), F.expr(source.code_system)
+    is_text = code.isNull() & (F.trim("display") != "")
     details = [F.expr(how).alias(name) for name, how in source.details.items()]
     return rows.select(
         F.lit(source.table.name).alias("source_table"),
@@ -193,8 +201,8 @@ def as_events(rows: DataFrame, source: Source) -> DataFrame:
         "subject_key",
         "encounter_key",
         F.expr(source.status).alias("status"),
-        F.expr(source.code_system).alias("code_system"),
-        F.expr(source.code).alias("code"),
+        F.when(is_text, F.lit(TEXT)).otherwise(system).alias("code_system"),
+        F.when(is_text, F.trim("display")).otherwise(code).alias("code"),
         "display",
         F.expr(source.started_at).alias("started_at"),
         F.expr(source.ended_at).alias("ended_at"),
