@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.code_status import BAD, equivalents, statuses
 from clinical_lakehouse.methods.concept_lookup import in_force, standing_for, within_50
 from clinical_lakehouse.methods.text_match import closest, normal_form
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE_TRANSLATION
 from clinical_lakehouse.tables.gold_standardization import CODING_REVIEW, UNMAPPED_CODE
 from clinical_lakehouse.tables.omop_vocabulary import (
     CONCEPT,
@@ -112,6 +114,23 @@ class MedicalCoding:
         human = {c: F.lit(None).cast("string") for c in ("reviewer", "decision_reason")}
         columns = {**human, "decided_at": F.lit(None).cast("timestamp")}
         return listed.withColumns(columns).select(*CODING_REVIEW.column_names)
+
+
+def check_codes(run: Run, used: DataFrame) -> int:
+    """Replace gold.code_status by the codes in use (vocabulary_id, code, row_count); how many are
+    bad. A task that declares the tables calls it."""
+    read = run.lake.read
+    gems, year = read(CODE_TRANSLATION), run.as_of.year + (run.as_of.month > 9)
+    judged = statuses(used, read(CODE_RELEASE), gems, year)
+    same = equivalents(gems, read(CONCEPT), read(CONCEPT_RELATIONSHIP))
+    made = judged.join(same, ["vocabulary_id", "plain"], "left").withColumns(
+        {
+            "is_bad": F.col("status").isin(*BAD),
+            "year": F.when(F.col("vocabulary_id") == "ICD10CM", F.col("year")),
+        }
+    )
+    run.lake.replace(CODE_STATUS, made.select(*CODE_STATUS.column_names))
+    return run.lake.read(CODE_STATUS).filter("is_bad").count()
 
 
 def decide(run: Run, chosen: Column, status: str, reviewer: str, reason: str) -> int:

@@ -3,7 +3,15 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.standardization.concepts import NO, OPERATOR, YES, concept_of
+from clinical_lakehouse.standardization.concepts import (
+    NO,
+    OPERATOR,
+    PRELIMINARY_DIAGNOSIS,
+    RESOLVED_CONDITION,
+    VERIFICATION,
+    YES,
+    concept_of,
+)
 from clinical_lakehouse.standardization.unfed import null
 from clinical_lakehouse.tables.omop_clinical import (
     CONDITION_OCCURRENCE,
@@ -24,7 +32,7 @@ def conditions(events: DataFrame) -> DataFrame:
         F.to_date("ended_at").alias("condition_end_date"),
         F.col("ended_at").alias("condition_end_datetime"),
         F.col("type_concept_id").alias("condition_type_concept_id"),
-        null("INT", "condition_status_concept_id"),
+        _condition_status().alias("condition_status_concept_id"),
         null("STRING", "stop_reason"),
         *_visit(),
         *_source("condition"),
@@ -169,9 +177,9 @@ def _start(key: str, concept: str) -> tuple[Column, ...]:
 
 
 def _visit() -> tuple[Column, ...]:
-    """Who did it is not among the elements that silver takes of an event."""
+    """The provider is the visit's, as OHDSI's ETL of Synthea has it."""
     return (
-        null("BIGINT", "provider_id"),
+        F.col("provider_id"),
         F.col("visit_occurrence_id"),
         F.col("visit_detail_id"),
     )
@@ -182,6 +190,14 @@ def _source(lead: str) -> tuple[Column, Column]:
         _cut("code").alias(f"{lead}_source_value"),
         F.coalesce("source_concept_id", F.lit(0)).alias(f"{lead}_source_concept_id"),
     )
+
+
+def _condition_status() -> Column:
+    """A diagnosis that is not certain is preliminary, whatever became of it since."""
+    verified = concept_of("status", VERIFICATION)
+    is_certain = F.coalesce(verified != PRELIMINARY_DIAGNOSIS, F.lit(True))
+    resolved = F.when(F.col("clinical_status") == "resolved", F.lit(RESOLVED_CONDITION))
+    return F.coalesce(F.when(is_certain, resolved), verified)
 
 
 def _value_concept() -> Column:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import AccountingError
 from clinical_lakehouse.methods.concept_lookup import (
@@ -15,7 +16,8 @@ from clinical_lakehouse.methods.concept_lookup import (
 )
 from clinical_lakehouse.methods.unit_suspicion import suspicions
 from clinical_lakehouse.methods.unit_table import factor_rows, with_standard_units
-from clinical_lakehouse.operators.medical_coding import MedicalCoding
+from clinical_lakehouse.operators.medical_coding import MedicalCoding, check_codes
+from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.ledger import code_version
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
@@ -28,12 +30,14 @@ from clinical_lakehouse.standardization import (
     places,
     routing,
     visits,
+    vocabulary_change,
 )
 from clinical_lakehouse.standardization.clinical import SHAPES
 from clinical_lakehouse.standardization.events import EVENT_TABLES, SOURCES, all_events
 from clinical_lakehouse.standardization.routes import Routes, received, route_all
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE_TRANSLATION
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
     CODING_REVIEW,
@@ -43,6 +47,7 @@ from clinical_lakehouse.tables.gold_standardization import (
     UNMAPPED_CODE,
     UNPLACED_RECORD,
     USED_CODE,
+    VOCABULARY_CHANGE,
 )
 from clinical_lakehouse.tables.omop_clinical import (
     CDM_SOURCE,
@@ -70,10 +75,16 @@ from clinical_lakehouse.tables.omop_vocabulary import (
     SOURCE_TO_CONCEPT_MAP,
     VOCABULARY,
 )
+from clinical_lakehouse.tables.ops import BOOKMARK
 
 _ELSEWHERE = "source_table NOT IN ('silver.patient', 'silver.encounter', 'silver.coverage')"
 # Two writers at a time: the second costs half, a third costs memory.
 _WRITERS = 2
+_EVENT_INPUTS = (silver.PATIENT, silver.ENCOUNTER, *EVENT_TABLES)
+_EVENT_OUTPUTS = tuple(table for table, _ in SHAPES.values())
+EVENTS_READER = f"data-standardization-map-events {code_version()}"
+# Where changed codes stand in more of the records, the tables are made anew.
+_MINOR_SHARE = 0.2
 
 
 @task(
@@ -95,14 +106,17 @@ def map_codes(run: Run) -> Metrics:
 
 
 @task(
-    reads=[UNMAPPED_CODE, CONCEPT, CONCEPT_RELATIONSHIP, CONCEPT_SYNONYM],
-    writes=[CODING_REVIEW, SOURCE_TO_CONCEPT_MAP],
-)
+    reads=[USED_CODE, UNMAPPED_CODE, CONCEPT, CONCEPT_RELATIONSHIP, CONCEPT_SYNONYM, CODE_RELEASE,
+           CODE_TRANSLATION],
+    writes=[CODING_REVIEW, CODE_STATUS, SOURCE_TO_CONCEPT_MAP],
+)  # fmt: skip
 def code_text(run: Run) -> Metrics:
-    """List candidates of concepts for codes and texts without one, for a person to decide on."""
+    """List candidates of concepts for codes and texts without one, for a person to decide on, and
+    say of every used code whether it is one of its system."""
     how = run.settings.coding
     coding = MedicalCoding(how.list_min, how.suggest_min, how.candidates, how.accept_exact)
-    return coding.execute(run)
+    bad = check_codes(run, code_map.counted_codes(run.lake.read(USED_CODE)))
+    return {**coding.execute(run), "bad_code_count": bad}
 
 
 @task(
@@ -180,30 +194,21 @@ def map_visits(run: Run) -> Metrics:
 
 
 @task(
-    reads=[
-        silver.PATIENT,
-        silver.ENCOUNTER,
-        *EVENT_TABLES,
-        CODE_MAP,
-        VISIT_OCCURRENCE,
-        VISIT_DETAIL,
-    ],
-    writes=[*(table for table, _ in SHAPES.values()), NOTE, UNPLACED_RECORD],
-)  # fmt: skip
+    reads=[*_EVENT_INPUTS, CODE_MAP, VISIT_OCCURRENCE, VISIT_DETAIL],
+    writes=[*_EVENT_OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, BOOKMARK],
+)
 def map_events(run: Run) -> Metrics:
     """Make conditions, drugs, procedures, measurements, observations, devices and specimens, by
-    their concepts' domain."""
-    read = run.lake.read
-    routes, links = route_all(read), visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
-    for name, count in received(read, [source.table for source in SOURCES]).items():
-        _require(name, routes.event_count(name) == count)
-    _in_two_threads([partial(_write, run, name, routes, links) for name in SHAPES])
-    run.lake.ensure(NOTE)
-    reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
-    lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
-    _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
-    placed = {f"{t.short_name}_count": routes.row_count(t) for t, _ in SHAPES.values()}
-    return {**placed, **lost}
+    their concepts' domain; where only the code map has changed, restate the rows it changes."""
+    seen, now = bookmarks(run, EVENTS_READER), _versions(run)
+    changed = _changes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
+    is_same = seen.items() >= {k: v for k, v in now.items() if k != CODE_MAP.name}.items()
+    if is_same and vocabulary_change.is_minor(changed, run.lake.read(CODE_MAP), _MINOR_SHARE):
+        done = _restate(run, changed, seen[CODE_MAP.name])
+    else:
+        done = _map_all(run)
+    move_bookmarks(run, EVENTS_READER, _versions(run))
+    return done
 
 
 @task(
@@ -275,6 +280,64 @@ def describe_source(run: Run) -> Metrics:
     for table, rows in ((CDM_SOURCE, [source]), (METADATA, how)):
         run.lake.replace(table, run.lake.frame(table, rows))
     return {"vocabulary_version": release}
+
+
+def _map_all(run: Run) -> Metrics:
+    read = run.lake.read
+    routes, links = route_all(read), visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
+    for name, count in received(read, [source.table for source in SOURCES]).items():
+        _require(name, routes.event_count(name) == count)
+    _in_two_threads([partial(_write, run, name, routes, links) for name in SHAPES])
+    run.lake.ensure(NOTE)
+    reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
+    lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
+    _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
+    placed = {f"{t.short_name}_count": routes.row_count(t) for t, _ in SHAPES.values()}
+    return {**placed, **lost}
+
+
+def _versions(run: Run) -> dict[str, int]:
+    """Delta versions of what the events' tables are made of, and of these tables themselves."""
+    decide = (*_EVENT_INPUTS, silver.PRACTITIONER, CODE_MAP)  # a visit's provider may be known late
+    return {t.name: run.lake.version(t) for t in (*decide, *_EVENT_OUTPUTS)}
+
+
+def _changes(run: Run, before: int, now: int) -> DataFrame:
+    """Codes whose concepts have changed since the code map's version `before`, listed in
+    gold.vocabulary_change; the list comes first, so that a killed run leaves no change unsaid."""
+    if before < 0 or before == now:
+        return run.lake.frame(VOCABULARY_CHANGE, [])
+    earlier, later = (run.lake.read(CODE_MAP, version=version) for version in (before, now))
+    found = vocabulary_change.changes(earlier, later, run.as_of)
+    if found.isEmpty():
+        return run.lake.frame(VOCABULARY_CHANGE, [])
+    run.lake.merge(VOCABULARY_CHANGE, found)
+    return run.lake.read(VOCABULARY_CHANGE).filter(F.col("changed_at") == F.lit(run.as_of))
+
+
+def _restate(run: Run, changed: DataFrame, before: int) -> Metrics:
+    """Write only the rows of events that hold a changed code: those whose concept, table or key is
+    another one; all other rows, and their files, stay as they are."""
+    if changed.isEmpty():
+        return {"codes_changed": 0}
+    read, lost = run.lake.read, persons.lost_persons(run.lake.read(silver.PATIENT))
+    events = vocabulary_change.affected(all_events(read), changed)
+    visit_dates = partial(routing.with_visit_dates, encounters=read(silver.ENCOUNTER))
+    dated = {name: visit_dates(rows) for name, rows in events.items()}
+    old, new = (Routes(dated, read(CODE_MAP, version=v), lost).routed(dated)
+                for v in (before, run.lake.version(CODE_MAP)))  # fmt: skip
+    links = visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
+    shaped = routing.with_value_concepts(routing.with_visits(new, links), read(CODE_MAP))
+    counts = {"codes_changed": changed.count()}
+    keys = [vocabulary_change.all_keys(routed) for routed in (old, new)]
+    for name in sorted(vocabulary_change.targets(*keys)):
+        table, shape = SHAPES[f"omop.{name}"]
+        is_here = F.col("target_table") == name
+        rows = shape(shaped.filter(is_here & F.col("reason").isNull()))
+        marked = vocabulary_change.with_removed(rows, table.key[0], keys[0].filter(is_here))
+        commit = run.lake.merge(table, marked, deleted="is_gone")
+        counts[f"{name}_restated"] = commit.inserted + commit.updated + commit.deleted
+    return counts
 
 
 def _rebuild(run: Run, table: Table, rows: DataFrame, needed: DataFrame | None = None) -> int:

@@ -1,6 +1,7 @@
 """Reads an Athena download's files into their contracts; names the vocabulary of a code system."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from pyspark.sql import Column
@@ -48,15 +49,25 @@ def vocabulary_of(system: str) -> Column:
 def athena_files(folder: Path) -> dict[Path, Table]:
     """The folder's files that are vocabulary tables, the person's own map among them.
 
-    A folder that holds neither CONCEPT.csv nor that map raises SourceError.
+    A folder that holds neither CONCEPT.csv nor that map nor a list of codes raises SourceError.
     """
     if not folder.is_dir():
         raise SourceError(f"no folder {folder.name!r}; give the folder of an Athena download")
     files = {path.name.upper(): path for path in sorted(folder.iterdir())}
-    if not {"CONCEPT.CSV", _OWN_MAP} & files.keys():
+    if not {"CONCEPT.CSV", _OWN_MAP} & files.keys() and not any(map(code_list, files.values())):
         raise SourceError(f"{folder.name} holds no CONCEPT.csv; give an unpacked Athena download")
     wanted = {name.upper(): table for name, table in ATHENA_FILES.items()}
     return {files[name]: table for name, table in wanted.items() if name in files}
+
+
+def code_list(path: Path) -> int | str | None:
+    """What a public list of codes holds, by its file's name: the year of ICD-10-CM, `gem` for CMS's
+    map of ICD-9-CM to ICD-10-CM, None for any other file."""
+    name = path.name.lower().removesuffix(".gz")
+    if re.fullmatch(r"(icd9toicd10(cm)?gem|.*i9gem)\.(csv|txt)", name):
+        return "gem"
+    found = re.fullmatch(r"(?:icd-?10cm|code-list).*?(20\d\d)\.txt", name)
+    return int(found[1]) if found else None
 
 
 def sha256(path: Path) -> str:

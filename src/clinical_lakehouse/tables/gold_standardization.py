@@ -4,7 +4,7 @@ from clinical_lakehouse.tables.contract import Column, Phi, Table, between, is_o
 
 _OWNER = "data-engineering"
 _ROLES = "event, value, unit, route or site"
-_METHODS = "exact, normalised, fuzzy, or gem (CMS's ICD-9 to ICD-10 map)"
+_METHODS = "exact, normalised or fuzzy"
 _REASONS = "no_code, unknown_system, unknown_code, ambiguous, deprecated or no_standard_map"
 
 _USE = (
@@ -84,9 +84,29 @@ CODING_REVIEW = Table(
     ),
     checks=(
         is_one_of("status", "open", "suggested", "accepted", "rejected"),
-        is_one_of("method", "exact", "normalised", "fuzzy", "gem"),
+        is_one_of("method", "exact", "normalised", "fuzzy"),
         between("score", 0, 1),
     ),
+)
+
+VOCABULARY_CHANGE = Table(
+    name="gold.vocabulary_change",
+    comment="One row per run and code whose standard concepts a vocabulary or map changed.",
+    owner=_OWNER,
+    key=("changed_at", "source_table", "role", "code_system", "code"),
+    columns=(
+        Column("changed_at", "TIMESTAMP", "as_of of the run that restated the rows.", False),
+        *_USE,
+        Column("display", "STRING", "A display the source sent with the code."),
+        Column("kind", "STRING", "changed, rerouted (domain), deprecated or new_map.", False),
+        Column("concept_ids_before", "ARRAY<INT>", "Standard concepts until then."),
+        Column("concept_ids_after", "ARRAY<INT>", "Standard concepts since."),
+        Column("domain_ids_before", "ARRAY<STRING>", "Their domains."),
+        Column("domain_ids_after", "ARRAY<STRING>", "Their domains."),
+        Column("reason", "STRING", "Why there is none any more, as in gold.code_map."),
+        Column("row_count", "BIGINT", "Records that hold the code: rows affected.", False),
+    ),
+    checks=(is_one_of("kind", "changed", "rerouted", "deprecated", "new_map"),),
 )
 
 UNPLACED_RECORD = Table(
