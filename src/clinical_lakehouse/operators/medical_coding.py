@@ -51,7 +51,8 @@ class MedicalCoding:
     text of a code in gold.unmapped_code, the same but for case, order and spelling, or alike.
 
     Only a text's one candidate that is the same becomes `suggested`; nothing of it is used before
-    it is accepted, by a person or (accept_exact) by a setting. What was decided is never touched.
+    it is accepted, by a person or, where the name is the text itself, by the setting accept_exact.
+    What was decided is never touched.
     """
 
     list_min: float
@@ -73,25 +74,24 @@ class MedicalCoding:
         count = run.lake.replace(CODING_REVIEW, new, where=UNDECIDED).inserted
         suggested = run.lake.read(CODING_REVIEW).filter("status = 'suggested'").count()
         if self.accept_exact and suggested:
-            decide(run, F.col("status") == "suggested", "accepted", _SETTING, "the only same name")
+            # Not the normalised: in other order the same words may mean another thing.
+            is_exact = F.expr("status = 'suggested' AND method = 'exact'")
+            decide(run, is_exact, "accepted", _SETTING, "the only name that is the text")
         return {"candidate_count": count, "suggested_count": suggested}
 
     def _found(self, run: Run, domains: list[str]) -> DataFrame:
         texts = _texts(run.lake.read(UNMAPPED_CODE))
         names = _names(run, domains)
-        same = texts.join(names, F.col("text_form") == F.col("name_form"))
+        forms = texts.select("text_form").distinct()
+        same = forms.withColumns({"name_form": F.col("text_form"), "score": F.lit(0.99)})
+        known = names.select("name_form").distinct()
+        near = closest(forms, known, self.candidates, self.list_min).drop("rank")
+        pairs = texts.join(near.unionByName(same), "text_form").join(names, "name_form")
+        is_same = F.col("text_form") == F.col("name_form")
         is_exact = F.lower(F.trim("source_text")) == F.lower(F.trim("matched_name"))
-        equal = same.select(
-            *_columns(texts, names),
-            F.when(is_exact, 1.0).otherwise(0.99).alias("score"),
-            F.when(is_exact, "exact").otherwise("normalised").alias("method"),
-        )
-        forms = [frame.select(c).distinct() for frame, c in
-                 ((texts, "text_form"), (names, "name_form"))]  # fmt: skip
-        near = closest(forms[0], forms[1], self.candidates, self.list_min).drop("rank")
-        alike = texts.join(near, "text_form").join(names, "name_form")
-        fuzzy = alike.select(*_columns(texts, names), "score", F.lit("fuzzy").alias("method"))
-        return self._ranked(equal.unionByName(fuzzy))
+        method = F.when(is_exact, "exact").when(is_same, "normalised").otherwise("fuzzy")
+        score = F.when(is_exact, 1.0).otherwise(F.col("score"))
+        return self._ranked(pairs.withColumns({"method": method, "score": score}))
 
     def _ranked(self, found: DataFrame) -> DataFrame:
         """The best row per code and concept, the best concepts per code, with rank and status."""
@@ -226,10 +226,6 @@ def _names(run: Run, domains: list[str]) -> DataFrame:
     named = own.unionByName(other).join(leads, "concept_id").join(target, "to_id")
     formed = named.withColumn("name_form", normal_form(F.col("matched_name")))
     return formed.drop("concept_id").withColumnRenamed("to_id", "concept_id")
-
-
-def _columns(texts: DataFrame, names: DataFrame) -> list[str]:
-    return [c for c in (*texts.columns, *names.columns) if not c.endswith("_form")]
 
 
 def _listed(domains: dict[str, tuple[str, ...]]) -> Column:
