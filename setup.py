@@ -68,6 +68,7 @@ setup(
         "pydantic>=2.7,<3",
         "PyJWT>=2.8,<3",
         "pyyaml>=6,<7",
+        "rapidfuzz>=3.9,<4",
         "requests>=2.31,<3",
         "rich>=13,<16",
         "scikit-learn>=1.5,<2",

@@ -85,6 +85,7 @@ def test_unknown_settings_key_stops_a_run_with_its_name(tmp_path):
         (["sql", "SELECT * FROM silver.patient"], "silver.patient is not made yet"),
         (["simulate", "--out", "x", "--patients", "0"], "patients >= 1"),
         (["vocabulary", "load", "no/such/folder"], "no/such/folder"),
+        (["coding", "accept", "GLU", "--why", "same"], "give CODE and CONCEPT"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

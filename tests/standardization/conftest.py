@@ -45,7 +45,8 @@ def mapped_lake(spark, tmp_path_factory, synthea_lake) -> Lakehouse:
     root = tmp_path_factory.mktemp("mapped") / "lake"
     shutil.copytree(synthea_lake.root, root)
     lake = Lakehouse(spark, root)
-    _execute(lake, "data-standardization", ("load-vocabulary", *MAPPING), vocabulary=str(shard))
+    _execute(lake, "vocabulary-load", ("load",), vocabulary=str(shard))
+    _execute(lake, "data-standardization", MAPPING)
     return lake
 
 

@@ -24,7 +24,7 @@ ENCOUNTERS = [
     {"encounter_key": 11, "subject_key": 1, "status": "finished", "class_code": "AMB",
      "started_at": at(1), "ended_at": at(1, 9)},
     {"encounter_key": 12, "subject_key": 2, "status": "finished", "class_code": "EMER",
-     "started_at": at(2)},
+     "started_at": at(2), "practitioner_key": 5},
     {"encounter_key": 13, "subject_key": 1, "status": "in-progress", "class_code": "IMP",
      "started_at": at(3)},
     {"encounter_key": 14, "subject_key": 1, "status": "finished", "class_code": "ODD",
@@ -69,6 +69,7 @@ EVENTS = {
         {"condition_key": 41, "code_system": SNOMED, "code": "38341003", "recorded_at": at(7),
          "verification_status": "refuted"},
         {"condition_key": 42, "code_system": "http://local.example", "code": "Z" * 60,
+         "verification_status": "provisional", "clinical_status": "resolved",
          "recorded_at": at(7)},
     ],
     silver.MEDICATION_REQUEST: [

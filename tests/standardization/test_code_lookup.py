@@ -2,13 +2,13 @@
 
 import pytest
 
-from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.standardization import code_map
-from clinical_lakehouse.standardization.vocabulary import (
+from clinical_lakehouse.methods.concept_lookup import (
     human_concepts,
     source_concepts,
     standard_concepts,
 )
+from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.standardization import code_map
 from clinical_lakehouse.tables.gold_standardization import USED_CODE
 from clinical_lakehouse.tables.omop_vocabulary import (
     CONCEPT,

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from clinical_lakehouse.standardization import eras
+from clinical_lakehouse.standardization import eras, lineage
 from clinical_lakehouse.tables.omop_clinical import CONDITION_OCCURRENCE, DRUG_EXPOSURE
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT, CONCEPT_ANCESTOR, DRUG_STRENGTH
 from tests.builders import rows
@@ -51,13 +51,17 @@ def made(spark, tmp_path_factory):
     ancestors = rows(lake, CONCEPT_ANCESTOR, *(dict(zip(names, p, strict=True)) for p in above))
     known = eras.ingredients(rows(lake, CONCEPT, *concepts), ancestors)
     conditions = rows(lake, CONDITION_OCCURRENCE, *ordered)
+    strengths = rows(lake, DRUG_STRENGTH, strength)
+    doses = eras.dose_eras(exposures, strengths)
+    members = lineage.dose_era_members(doses, eras.daily_doses(exposures, strengths))
     return {
+        "members": members.select("dose_value", "drug_exposure_id").collect(),
         "condition": eras.condition_eras(conditions).collect(),
         "shuffled": eras.condition_eras(
             rows(lake, CONDITION_OCCURRENCE, *ordered[::-1]).repartition(3)
         ).collect(),
         "drug": eras.drug_eras(exposures, known).collect(),
-        "dose": eras.dose_eras(exposures, rows(lake, DRUG_STRENGTH, strength)).collect(),
+        "dose": doses.collect(),
     }
 
 
@@ -96,3 +100,7 @@ def test_dose_era_has_the_daily_dose_of_the_ingredient(made):
     found = {(r.drug_concept_id, r.unit_concept_id, r.dose_value, r.dose_era_start_date)
              for r in made["dose"]}  # fmt: skip
     assert found == {(900, 8576, 1000.0, on(1, 1)), (900, 8576, 500.0, on(6, 1))}
+
+
+def test_each_dose_era_leads_to_the_exposures_it_is_made_of(made):
+    assert sorted(map(tuple, made["members"])) == [(500.0, 3), (1000.0, 0)]

@@ -137,4 +137,4 @@ def test_same_vocabulary_is_not_loaded_again(mapped):
         "again",
         {"vocabulary": shard},
     )
-    assert task_named("data-standardization-load-vocabulary").execute(run) == {}
+    assert task_named("vocabulary-load-load").execute(run) == {}

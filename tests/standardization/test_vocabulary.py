@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from clinical_lakehouse.errors import SourceError, UsageError
-from clinical_lakehouse.standardization import data_standardization as tasks
+from clinical_lakehouse.standardization import vocabulary_load as tasks
 from clinical_lakehouse.standardization.vocabulary import athena_schema
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT, VOCABULARY
 from clinical_lakehouse.tables.ops import VOCABULARY_LOAD
@@ -27,7 +27,7 @@ def _download(folder, *lines):
 
 
 def _load(run, folder):
-    return tasks.load_vocabulary(
+    return tasks.load(
         type(run)(run.lake, run.settings, run.as_of, run.run_id, {"vocabulary": str(folder)})
     )
 
@@ -56,7 +56,7 @@ def test_folder_that_is_no_download_is_refused(run, tmp_path):
     with pytest.raises(SourceError, match="no folder"):
         _load(run, tmp_path / "nowhere")
     with pytest.raises(UsageError, match="vocabulary"):
-        tasks.load_vocabulary(run)
+        tasks.load(run)
 
 
 def test_file_without_a_column_is_refused_and_a_new_column_is_left_out():

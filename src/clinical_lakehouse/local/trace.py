@@ -175,6 +175,10 @@ def _era_members(lake: Lakehouse, table: Table, key: int) -> Sequence[tuple[Tabl
         concepts, ancestors = (lake.read(t) for t in (_CONCEPT, _ANCESTOR))
         known = eras.ingredients(concepts, ancestors)
         rows = lineage.drug_era_members(era, lake.read(other), known)
+    elif table is omop_derived.DOSE_ERA:
+        era, other = lake.read(table).filter(F.col("dose_era_id") == key), _EXPOSURE
+        daily = eras.daily_doses(lake.read(other), lake.read(omop_vocabulary.DRUG_STRENGTH))
+        rows = lineage.dose_era_members(era, daily)
     else:
         raise UsageError(f"{table.name} is not made of single records; trace an omop table of them")
     return [(other, row[0]) for row in rows.select(other.key[0]).collect()]

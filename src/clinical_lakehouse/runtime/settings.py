@@ -96,6 +96,15 @@ class Model(_Section):
     alert_confidence: float
 
 
+class Coding(_Section):
+    """Texts to concepts: what is listed for a person, what is suggested, what goes in by itself."""
+
+    list_min: float
+    suggest_min: float
+    candidates: int
+    accept_exact: bool
+
+
 class BackendAuth(_Section):
     """How to show a FHIR server who we are; `secret` of the connection is the bearer token, or the
     private key (PEM or JWK) of SMART Backend Services."""
@@ -145,6 +154,7 @@ class Settings(_Section):
     privacy: Privacy
     retention: Retention
     model: Model
+    coding: Coding
     connections: Mapping[str, Connection]
 
     def digest(self) -> str:

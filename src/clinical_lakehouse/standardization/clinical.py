@@ -3,8 +3,24 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.standardization.concepts import NO, OPERATOR, YES, concept_of
+from clinical_lakehouse.standardization.concepts import (
+    NO,
+    OPERATOR,
+    PRELIMINARY_DIAGNOSIS,
+    RESOLVED_CONDITION,
+    VERIFICATION,
+    YES,
+    concept_of,
+)
 from clinical_lakehouse.standardization.unfed import null
+from clinical_lakehouse.tables.omop_clinical import (
+    CONDITION_OCCURRENCE,
+    DRUG_EXPOSURE,
+    MEASUREMENT,
+    OBSERVATION,
+    PROCEDURE_OCCURRENCE,
+)
+from clinical_lakehouse.tables.omop_records import DEVICE_EXPOSURE, SPECIMEN
 
 
 def conditions(events: DataFrame) -> DataFrame:
@@ -16,7 +32,7 @@ def conditions(events: DataFrame) -> DataFrame:
         F.to_date("ended_at").alias("condition_end_date"),
         F.col("ended_at").alias("condition_end_datetime"),
         F.col("type_concept_id").alias("condition_type_concept_id"),
-        null("INT", "condition_status_concept_id"),
+        _condition_status().alias("condition_status_concept_id"),
         null("STRING", "stop_reason"),
         *_visit(),
         *_source("condition"),
@@ -161,9 +177,9 @@ def _start(key: str, concept: str) -> tuple[Column, ...]:
 
 
 def _visit() -> tuple[Column, ...]:
-    """Who did it is not among the elements that silver takes of an event."""
+    """The provider is the visit's, as OHDSI's ETL of Synthea has it."""
     return (
-        null("BIGINT", "provider_id"),
+        F.col("provider_id"),
         F.col("visit_occurrence_id"),
         F.col("visit_detail_id"),
     )
@@ -174,6 +190,14 @@ def _source(lead: str) -> tuple[Column, Column]:
         _cut("code").alias(f"{lead}_source_value"),
         F.coalesce("source_concept_id", F.lit(0)).alias(f"{lead}_source_concept_id"),
     )
+
+
+def _condition_status() -> Column:
+    """A diagnosis that is not certain is preliminary, whatever became of it since."""
+    verified = concept_of("status", VERIFICATION)
+    is_certain = F.coalesce(verified != PRELIMINARY_DIAGNOSIS, F.lit(True))
+    resolved = F.when(F.col("clinical_status") == "resolved", F.lit(RESOLVED_CONDITION))
+    return F.coalesce(F.when(is_certain, resolved), verified)
 
 
 def _value_concept() -> Column:
@@ -211,3 +235,15 @@ def _if_sent(code: str, concept: str) -> Column:
 def _cut(column: str) -> Column:
     """The CDM keeps 50 characters of a source value."""
     return F.substring(F.col(column), 1, 50)
+
+
+# What the rows of each event table of the CDM are made with.
+SHAPES = {
+    MEASUREMENT.name: (MEASUREMENT, measurements),
+    OBSERVATION.name: (OBSERVATION, observations),
+    DRUG_EXPOSURE.name: (DRUG_EXPOSURE, drugs),
+    CONDITION_OCCURRENCE.name: (CONDITION_OCCURRENCE, conditions),
+    PROCEDURE_OCCURRENCE.name: (PROCEDURE_OCCURRENCE, procedures),
+    DEVICE_EXPOSURE.name: (DEVICE_EXPOSURE, devices),
+    SPECIMEN.name: (SPECIMEN, specimens),
+}

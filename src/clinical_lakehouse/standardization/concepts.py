@@ -14,6 +14,7 @@ CASE_REPORT_FORM = 32809
 ALGORITHM_ON_EHR = 32882
 STANDARD_ALGORITHM = 32880
 CDM_5_4 = 756265
+CONFIRMED_DIAGNOSIS, PRELIMINARY_DIAGNOSIS, RESOLVED_CONDITION = 32893, 32899, 32906
 YES, NO = 4188539, 4188540
 
 GENDER = {"male": 8507, "female": 8532}
@@ -31,6 +32,12 @@ VISIT = {
     "OBSENC": 581385,
     "HH": 581476,
     "VR": 722455,
+}
+# condition-ver-status; what is refuted or entered in error makes no record.
+VERIFICATION = {
+    "confirmed": CONFIRMED_DIAGNOSIS,
+    "provisional": PRELIMINARY_DIAGNOSIS,
+    "differential": PRELIMINARY_DIAGNOSIS,
 }
 OPERATOR = {"<": 4171756, "<=": 4171754, ">": 4172704, ">=": 4171755}
 # An allergy known by its substance (HL7 FHIR-to-OMOP guide): kind of allergy by category.

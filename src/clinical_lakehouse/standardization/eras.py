@@ -69,13 +69,9 @@ def drug_eras(exposures: DataFrame, known: DataFrame) -> DataFrame:
     )
 
 
-def dose_eras(exposures: DataFrame, strengths: DataFrame) -> DataFrame:
-    """omop.dose_era: per person, ingredient, unit and daily dose (quantity x strength / supply).
-
-    Only solid forms whose strength, quantity and days of supply are known have a daily dose
-    (OHDSI, DRUG_STRENGTH: "Tablets and other fixed amount formulations").
-    """
-    same = ("person_id", "drug_concept_id", "unit_concept_id", "dose_value")
+def daily_doses(exposures: DataFrame, strengths: DataFrame) -> DataFrame:
+    """One row per exposure and ingredient (drug_concept_id) that has a daily dose, with its start
+    and end: dose_value per day in unit_concept_id."""
     solid = strengths.filter("amount_value > 0 AND amount_unit_concept_id > 0")
     amounts = solid.select(
         "drug_concept_id",
@@ -85,13 +81,23 @@ def dose_eras(exposures: DataFrame, strengths: DataFrame) -> DataFrame:
     )
     dosed = _taken(exposures).filter("quantity > 0 AND days_supply >= 1")
     daily = F.col("quantity") * F.col("amount_value") / F.col("days_supply")
-    spans = dosed.join(amounts, "drug_concept_id").select(
-        "person_id",
+    return dosed.join(amounts, "drug_concept_id").select(
+        *("person_id", "drug_exposure_id"),
         F.col("ingredient_id").alias("drug_concept_id"),
         "unit_concept_id",
         F.round(daily, _DOSE_DECIMALS).alias("dose_value"),
         *("start", "end"),
     )
+
+
+def dose_eras(exposures: DataFrame, strengths: DataFrame) -> DataFrame:
+    """omop.dose_era: per person, ingredient, unit and daily dose (quantity x strength / supply).
+
+    Only solid forms whose strength, quantity and days of supply are known have a daily dose
+    (OHDSI, DRUG_STRENGTH: "Tablets and other fixed amount formulations").
+    """
+    same = ("person_id", "drug_concept_id", "unit_concept_id", "dose_value")
+    spans = daily_doses(exposures, strengths).drop("drug_exposure_id")
     return _collapsed(spans, same, GAP_DAYS).select(
         hashed_key(*same, "start").alias("dose_era_id"),
         *same,
@@ -103,7 +109,9 @@ def dose_eras(exposures: DataFrame, strengths: DataFrame) -> DataFrame:
 def _taken(exposures: DataFrame) -> DataFrame:
     mapped = exposures.filter("drug_concept_id > 0")
     span = _span(F.col("drug_exposure_start_date"), F.col("drug_exposure_end_date"))
-    return mapped.select("person_id", "drug_concept_id", "quantity", "days_supply", *span)
+    return mapped.select(
+        *("person_id", "drug_exposure_id", "drug_concept_id", "quantity", "days_supply"), *span
+    )
 
 
 def _span(start: Column, end: Column) -> tuple[Column, Column]:

@@ -1,6 +1,6 @@
 """What FHIR calls Condition, Observation, MedicationRequest, ... read as one kind of event."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -11,6 +11,12 @@ from clinical_lakehouse.standardization import concepts
 from clinical_lakehouse.standardization.routing import NOT_HAPPENED
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
+
+# How a table is read: the run's lake knows it.
+Reader = Callable[[Table], DataFrame]
+
+# The code system of a coding that was sent with a text and no code.
+TEXT = "text"
 
 # Columns only some sources fill; the others give null.
 _DETAILS = {
@@ -169,8 +175,24 @@ SOURCES = (
 )
 
 
+EVENT_TABLES = (*(source.table for source in SOURCES), silver.DEVICE_USE)
+
+
+def all_events(read: Reader) -> dict[str, DataFrame]:
+    """Events by source table; devices take their time from the statements of their use."""
+    rows = {source.table.name: read(source.table) for source in SOURCES}
+    devices = rows[silver.DEVICE.name]
+    rows[silver.DEVICE.name] = with_device_use(devices, read(silver.DEVICE_USE))
+    return {source.table.name: as_events(rows[source.table.name], source) for source in SOURCES}
+
+
 def as_events(rows: DataFrame, source: Source) -> DataFrame:
-    """One event per silver row: key, person, visit, code, time, and what else its source tells."""
+    """One event per silver row: key, person, visit, code, time, and what else its source tells.
+
+    A coding with a text alone has the text as its code, of the system `text`.
+    """
+    code, system = F.expr(source.code), F.expr(source.code_system)
+    is_text = code.isNull() & (F.trim("display") != "")
     details = [F.expr(how).alias(name) for name, how in source.details.items()]
     return rows.select(
         F.lit(source.table.name).alias("source_table"),
@@ -179,8 +201,8 @@ def as_events(rows: DataFrame, source: Source) -> DataFrame:
         "subject_key",
         "encounter_key",
         F.expr(source.status).alias("status"),
-        F.expr(source.code_system).alias("code_system"),
-        F.expr(source.code).alias("code"),
+        F.when(is_text, F.lit(TEXT)).otherwise(system).alias("code_system"),
+        F.when(is_text, F.trim("display")).otherwise(code).alias("code"),
         "display",
         F.expr(source.started_at).alias("started_at"),
         F.expr(source.ended_at).alias("ended_at"),

@@ -71,5 +71,13 @@ def drug_era_members(eras: DataFrame, exposures: DataFrame, known: DataFrame) ->
     return _within(eras.join(taken, same), "drug_exposure_start_date", begun, ended)
 
 
+def dose_era_members(doses: DataFrame, daily: DataFrame) -> DataFrame:
+    """Exposures (drug_exposure_id) of each era (dose_era_id); `daily` are eras.daily_doses."""
+    begun, ended = F.col("dose_era_start_date"), F.col("dose_era_end_date")
+    same = ["person_id", "drug_concept_id", "unit_concept_id", "dose_value"]
+    own = daily.select(*same, "drug_exposure_id", "start")
+    return _within(doses.join(own, same), "start", begun, ended)
+
+
 def _within(rows: DataFrame, day: str, begun: Column, ended: Column) -> DataFrame:
     return rows.filter(F.col(day).between(begun, ended))

@@ -82,6 +82,12 @@ def deaths(patients: DataFrame) -> DataFrame:
     )
 
 
+def lost_persons(patients: DataFrame) -> DataFrame:
+    """unplaced_persons; where there are none, a relation known to be empty."""
+    lost = unplaced_persons(patients)
+    return lost.filter("false") if lost.isEmpty() else lost
+
+
 def observation_periods(records: Iterable[DataFrame], patients: DataFrame) -> DataFrame:
     """omop.observation_period: per placed person from the first dated record to the last.
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization import routing
-from clinical_lakehouse.standardization.events import together
+from clinical_lakehouse.standardization.events import Reader, all_events, together
+from clinical_lakehouse.standardization.persons import lost_persons
+from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_standardization import CODE_MAP
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,28 @@ class Routes:
     def surveyed(self) -> "Routes":
         """The same with its counts: at most sources x targets x reasons rows are collected."""
         return replace(self, counts=routing.survey(self.routed(self.events)).collect())
+
+
+def route_all(read: Reader) -> Routes:
+    """Where every event goes; visits are read only where a date is missing."""
+    events, codes = all_events(read), read(CODE_MAP)
+    known = codes.filter("source_concept_id > 0 OR concept_id > 0")
+    maps = codes.filter("false") if known.isEmpty() else known
+    routes = Routes(events, maps, lost_persons(read(silver.PATIENT))).surveyed()
+    undated = {c["source_table"] for c in routes.counts if c["reason"] == "undated"}
+    if not undated:
+        return routes
+    encounters = read(silver.ENCOUNTER)
+    dated = {name: routing.with_visit_dates(events[name], encounters) for name in undated}
+    kept = [c for c in routes.counts if c["source_table"] not in undated]
+    again = replace(routes, events=dated).surveyed()
+    return replace(routes, events={**events, **dated}, counts=[*kept, *again.counts])
+
+
+def received(read: Reader, tables: Iterable[Table]) -> dict[str, int]:
+    """Rows of each table, counted in one job."""
+    named = [read(t).agg(F.count(F.lit(1))).select(F.lit(t.name), "*") for t in tables]
+    return {row[0]: row[1] for row in reduce(DataFrame.union, named).collect()}
 
 
 def _is_placed(count: Row, table: Table) -> bool:

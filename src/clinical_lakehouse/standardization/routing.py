@@ -55,8 +55,8 @@ def with_value_concepts(events: DataFrame, code_map: DataFrame) -> DataFrame:
 
 
 def with_visits(events: DataFrame, links: DataFrame) -> DataFrame:
-    """Events with the visit, and the part of it, that their encounter became: null where it is
-    none. `links` comes from visits.links."""
+    """Events with the visit, the part of it, and the provider, of their encounter: null where there
+    is none. `links` comes from visits.links."""
     same = F.col("encounter_key") == F.col("visit_link_key")
     return events.join(links, same, "left").drop("visit_link_key")
 

@@ -113,17 +113,25 @@ def visit_details(placed: DataFrame, inside: DataFrame, as_of: datetime) -> Data
 
 
 def links(visits: DataFrame, details: DataFrame) -> DataFrame:
-    """The visit, and the part of it, that each encounter became: visit_link_key is the encounter's
-    key."""
+    """The visit, the part of it, and the provider, that each encounter became: visit_link_key is
+    the encounter's key."""
+    details = only_needed(details, details)
     own = visits.select(
         F.col("visit_occurrence_id").alias("visit_link_key"),
         "visit_occurrence_id",
         null("BIGINT", "visit_detail_id"),
+        "provider_id",
     )
     inside = details.select(
-        F.col("visit_detail_id").alias("visit_link_key"), "visit_occurrence_id", "visit_detail_id"
+        F.col("visit_detail_id").alias("visit_link_key"),
+        *("visit_occurrence_id", "visit_detail_id", "provider_id"),
     )
     return own.unionByName(inside)
+
+
+def only_needed(rows: DataFrame, needed: DataFrame) -> DataFrame:
+    """`rows`, or where nothing is `needed` for them a relation known to be empty."""
+    return rows.filter("false") if needed.isEmpty() else rows
 
 
 def unplaced_encounters(placed: DataFrame) -> DataFrame:

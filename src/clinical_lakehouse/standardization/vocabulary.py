@@ -1,10 +1,10 @@
-"""Reads an Athena download's files into their contracts, and finds standard concepts of codes."""
+"""Reads an Athena download's files into their contracts; names the vocabulary of a code system."""
 
 import hashlib
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import SourceError
@@ -49,15 +49,25 @@ def vocabulary_of(system: str) -> Column:
 def athena_files(folder: Path) -> dict[Path, Table]:
     """The folder's files that are vocabulary tables, the person's own map among them.
 
-    A folder that holds neither CONCEPT.csv nor that map raises SourceError.
+    A folder that holds neither CONCEPT.csv nor that map nor a list of codes raises SourceError.
     """
     if not folder.is_dir():
         raise SourceError(f"no folder {folder.name!r}; give the folder of an Athena download")
     files = {path.name.upper(): path for path in sorted(folder.iterdir())}
-    if not {"CONCEPT.CSV", _OWN_MAP} & files.keys():
+    if not {"CONCEPT.CSV", _OWN_MAP} & files.keys() and not any(map(code_list, files.values())):
         raise SourceError(f"{folder.name} holds no CONCEPT.csv; give an unpacked Athena download")
     wanted = {name.upper(): table for name, table in ATHENA_FILES.items()}
     return {files[name]: table for name, table in wanted.items() if name in files}
+
+
+def code_list(path: Path) -> int | str | None:
+    """What a public list of codes holds, by its file's name: the year of ICD-10-CM, `gem` for CMS's
+    map of ICD-9-CM to ICD-10-CM, None for any other file."""
+    name = path.name.lower().removesuffix(".gz")
+    if re.fullmatch(r"(icd9toicd10(cm)?gem|.*i9gem)\.(csv|txt)", name):
+        return "gem"
+    found = re.fullmatch(r"(?:icd-?10cm|code-list).*?(20\d\d)\.txt", name)
+    return int(found[1]) if found else None
 
 
 def sha256(path: Path) -> str:
@@ -78,98 +88,3 @@ def athena_schema(header: str, table: Table) -> str:
     if missing:
         raise SourceError(f"{table.short_name.upper()}.csv lacks the column {missing[0]}")
     return ", ".join(f"`{name}` {types.get(name, 'STRING')}" for name in names)
-
-
-def source_concepts(codes: DataFrame, concepts: DataFrame) -> DataFrame:
-    """One concept per known code of `codes` (vocabulary_id and code, distinct): the one that holds,
-    else the withdrawn one with the lowest id, with its `fault`.
-
-    Where several hold, nobody can say which is meant: id 0, fault ambiguous.
-    """
-    keys: Sequence[str] = ("vocabulary_id", "code")
-    named = concepts.withColumn("code", F.col("concept_code"))
-    holds = _holds("invalid_reason")
-    ordered = Window.partitionBy(*keys).orderBy(~holds, "concept_id")
-    valid_count = F.count_if(holds).over(Window.partitionBy(*keys))
-    ranked = named.join(codes, list(keys)).select(
-        *(*keys, "concept_id", "standard_concept"),
-        F.when(valid_count > 1, "ambiguous").when(valid_count == 0, "deprecated").alias("fault"),
-        F.row_number().over(ordered).alias("_rank"),
-    )
-    is_known = ~F.col("fault").eqNullSafe(F.lit("ambiguous"))
-    is_standard = F.coalesce(F.col("standard_concept") == "S", F.lit(False))
-    return ranked.filter("_rank = 1").select(
-        *keys,
-        F.when(is_known, F.col("concept_id")).otherwise(0).alias("source_concept_id"),
-        (is_standard & F.col("fault").isNull()).alias("is_standard"),
-        "fault",
-    )
-
-
-def standard_concepts(sources: DataFrame, concepts: DataFrame, relations: DataFrame) -> DataFrame:
-    """One row per source concept and standard concept it maps to, by Maps to, with the concept of
-    its value, by Maps to value.
-
-    `sources` comes from source_concepts. One that maps to nothing gives a row with a null
-    concept_id.
-    """
-    kinds = F.col("relationship_id").isin("Maps to", "Maps to value")
-    pairs = relations.filter(kinds & _holds("invalid_reason")).select(
-        F.col("concept_id_1").alias("source_concept_id"), "relationship_id", "concept_id_2"
-    )
-    is_target, to = F.col("relationship_id") == "Maps to", F.col("concept_id_2")
-    related = sources.filter("source_concept_id > 0").join(pairs, "source_concept_id", "left")
-    # A standard concept stands for itself, also where the download's relations were cut.
-    itself = F.when(F.col("is_standard"), F.array("source_concept_id")).otherwise(F.array())
-    grouped = related.groupBy("vocabulary_id", "code", "source_concept_id", "is_standard").agg(
-        F.collect_set(F.when(is_target, to)).alias("targets"),
-        F.min(F.when(~is_target, to)).alias("value_concept_id"),
-    )
-    targets = F.explode(F.array_union(F.col("targets"), itself.cast("array<int>")))
-    mapped = grouped.select("vocabulary_id", "code", "value_concept_id", targets.alias("to_id"))
-    return _with_unmapped(sources, mapped.join(_standard(concepts), "to_id"))
-
-
-def human_concepts(codes: DataFrame, concepts: DataFrame, source_map: DataFrame) -> DataFrame:
-    """The same rows for codes that a person has mapped (omop.source_to_concept_map); only standard
-    concepts that hold count."""
-    entries = source_map.filter(_holds("invalid_reason")).select(
-        F.col("source_vocabulary_id").alias("vocabulary_id"),
-        F.col("source_code").alias("code"),
-        "source_concept_id",
-        F.col("target_concept_id").alias("to_id"),
-    )
-    named = entries.join(codes, ["vocabulary_id", "code"]).join(_standard(concepts), "to_id")
-    sources = named.groupBy("vocabulary_id", "code").agg(
-        F.max("source_concept_id").alias("source_concept_id"),
-        F.lit(None).cast("string").alias("fault"),
-    )
-    found = named.withColumn("value_concept_id", F.lit(None).cast("int"))
-    return _with_unmapped(sources, found)
-
-
-def _standard(concepts: DataFrame) -> DataFrame:
-    standard = concepts.filter((F.col("standard_concept") == "S") & _holds("invalid_reason"))
-    return standard.select(F.col("concept_id").alias("to_id"), "domain_id")
-
-
-def _with_unmapped(sources: DataFrame, found: DataFrame) -> DataFrame:
-    per_code = Window.partitionBy("vocabulary_id", "code").orderBy("to_id")
-    ranked = found.withColumn("map_index", F.row_number().over(per_code) - 1)
-    kept = ranked.select(
-        *("vocabulary_id", "code", "to_id", "domain_id", "map_index", "value_concept_id")
-    )
-    return sources.join(kept, ["vocabulary_id", "code"], "left").select(
-        "vocabulary_id",
-        "code",
-        "source_concept_id",
-        F.col("to_id").alias("concept_id"),
-        "domain_id",
-        F.coalesce("map_index", F.lit(0)).alias("map_index"),
-        "value_concept_id",
-        "fault",
-    )
-
-
-def _holds(column: str) -> Column:
-    return F.coalesce(F.trim(F.col(column)), F.lit("")) == ""

@@ -1,9 +1,10 @@
 """Gold: how source codes became concepts, and which records found no place in OMOP and why."""
 
-from clinical_lakehouse.tables.contract import Column, Phi, Table, key
+from clinical_lakehouse.tables.contract import Column, Phi, Table, between, is_one_of, key
 
 _OWNER = "data-engineering"
 _ROLES = "event, value, unit, route or site"
+_METHODS = "exact, normalised or fuzzy"
 _REASONS = "no_code, unknown_system, unknown_code, ambiguous, deprecated or no_standard_map"
 
 _USE = (
@@ -54,6 +55,58 @@ UNMAPPED_CODE = Table(
         Column("reason", "STRING", f"{_REASONS}.", False),
         Column("source_vocabulary_id", "STRING", "What omop.source_to_concept_map calls it."),
     ),
+)
+
+CODING_REVIEW = Table(
+    name="gold.coding_review",
+    comment="One row per source code or text without a concept and candidate; a person decides.",
+    owner=_OWNER,
+    key=("source_vocabulary_id", "source_code", "concept_id"),
+    columns=(
+        Column("source_vocabulary_id", "STRING", "As gold.unmapped_code names it.", False),
+        Column("source_code", "STRING", "Code, or the text where none was sent.", False),
+        Column("source_text", "STRING", "What was looked for: display, else the code.", False),
+        Column("source_concept_id", "INT", "Concept of the code itself, 0 where none.", False),
+        Column("row_count", "BIGINT", "Records that hold the code.", False),
+        Column("rank", "INT", "1 is the best candidate of the text.", False),
+        Column("score", "DOUBLE", "How alike text and name are, 0 to 1; 1 is the same.", False),
+        Column("method", "STRING", f"{_METHODS}.", False),
+        Column("matched_name", "STRING", "The name that was found.", False),
+        Column("concept_id", "INT", "Standard concept, the candidate.", False),
+        Column("concept_name", "STRING", "Its name.", False),
+        Column("vocabulary_id", "STRING", "Its vocabulary.", False),
+        Column("concept_code", "STRING", "Its code there.", False),
+        Column("domain_id", "STRING", "Its domain.", False),
+        Column("status", "STRING", "open, suggested, accepted or rejected.", False),
+        Column("reviewer", "STRING", "Who decided, or the setting that did."),
+        Column("decided_at", "TIMESTAMP", "as_of of the decision."),
+        Column("decision_reason", "STRING", "Why, in the person's words."),
+    ),
+    checks=(
+        is_one_of("status", "open", "suggested", "accepted", "rejected"),
+        is_one_of("method", "exact", "normalised", "fuzzy"),
+        between("score", 0, 1),
+    ),
+)
+
+VOCABULARY_CHANGE = Table(
+    name="gold.vocabulary_change",
+    comment="One row per run and code whose standard concepts a vocabulary or map changed.",
+    owner=_OWNER,
+    key=("changed_at", "source_table", "role", "code_system", "code"),
+    columns=(
+        Column("changed_at", "TIMESTAMP", "as_of of the run that restated the rows.", False),
+        *_USE,
+        Column("display", "STRING", "A display the source sent with the code."),
+        Column("kind", "STRING", "changed, rerouted (domain), deprecated or new_map.", False),
+        Column("concept_ids_before", "ARRAY<INT>", "Standard concepts until then."),
+        Column("concept_ids_after", "ARRAY<INT>", "Standard concepts since."),
+        Column("domain_ids_before", "ARRAY<STRING>", "Their domains."),
+        Column("domain_ids_after", "ARRAY<STRING>", "Their domains."),
+        Column("reason", "STRING", "Why there is none any more, as in gold.code_map."),
+        Column("row_count", "BIGINT", "Records that hold the code: rows affected.", False),
+    ),
+    checks=(is_one_of("kind", "changed", "rerouted", "deprecated", "new_map"),),
 )
 
 UNPLACED_RECORD = Table(

@@ -249,7 +249,7 @@ VOCABULARY_LOAD = Table(
     owner="data-engineering",
     key=("table_name",),
     columns=(
-        Column("table_name", "STRING", "omop.concept, omop.concept_relationship, ...", False),
+        Column("table_name", "STRING", "omop.concept, ..., or a list of codes' file.", False),
         Column("file_hash", "STRING", "SHA-256 of the file.", False),
         Column("row_count", "BIGINT", "Rows loaded.", False),
         Column("loaded_at", "TIMESTAMP", "as_of of the load.", False),

@@ -1,0 +1,73 @@
+"""`clinical-lakehouse coding`: candidates for codes without a concept, and a person's decision."""
+
+import getpass
+import sys
+from typing import Any
+
+import click
+
+from clinical_lakehouse.cli.place import Place, placed
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.local.bundle import load_bundle
+from clinical_lakehouse.local.output import grid
+from clinical_lakehouse.local.progress import watch
+from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.workspace import exit_code, run_here
+
+_CANDIDATES = """
+    SELECT source_vocabulary_id, source_code, source_text, row_count, rank,
+           round(score, 2) AS score, method, concept_id, concept_name, vocabulary_id, status,
+           reviewer
+    FROM gold.coding_review
+    WHERE (source_code = :code OR :code = '') AND (status = :status OR :status = '')
+    ORDER BY row_count DESC, source_code, rank"""
+
+
+@click.group()
+def coding() -> None:
+    """Codes and texts without a concept: candidates, and a person's decision on them."""
+
+
+@coding.command("list")
+@click.option("--code", default="", help="Only this code or text.")
+@click.option("--status", default="", help="open, suggested, accepted or rejected (default: all).")
+@placed
+def list_(place: Place, code: str, status: str) -> None:
+    """List candidates, the codes with the most records first.
+
+    \b
+    Example:  clinical-lakehouse coding list --status suggested
+    """
+    from clinical_lakehouse.runtime.entry import open_lake
+
+    lake = open_lake({"root": str(place.root)})
+    found = lake.query(_CANDIDATES, {"code": code, "status": status}).limit(10_000).collect()
+    if not found:
+        raise UsageError("no candidate fits; data_standardization lists them")
+    grid(list(found[0].asDict()), found)
+
+
+def _decision(action: str, needed: str, effect: str) -> None:
+    """Adds `coding accept` or `coding reject`."""
+
+    @click.argument("code", default="")
+    @click.argument("concept", default="")
+    @click.option("--suggested", is_flag=True, help="All that are suggested, instead of CODE.")
+    @click.option("--why", required=True, help="Is kept with the decision.")
+    @click.option("--by", default=getpass.getuser, help="Who decides (default: you).")
+    @placed
+    def command(place: Place, suggested: bool, **given: Any) -> None:
+        if not suggested and not given[needed]:
+            raise UsageError("give CODE and CONCEPT as coding list shows them, or --suggested")
+        flags = {"decision": action, "suggested": "yes" if suggested else "no"}
+        with watch() as listen:
+            request = Request("coding_review", {**flags, **given})
+            result = run_here(load_bundle(place.env), request, place.root, listen)
+        sys.exit(exit_code(result))
+
+    example = f"clinical-lakehouse coding {action} GLU 3004501 --why 'same test'"
+    coding.command(action, help=f"{effect}\n\n\b\nExample:  {example}")(command)
+
+
+_decision("accept", "concept", "Map CODE to a candidate, from the next data_standardization on.")
+_decision("reject", "code", "Turn a candidate down, or all that are undecided for CODE.")
