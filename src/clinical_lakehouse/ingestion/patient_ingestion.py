@@ -1,6 +1,6 @@
 """The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -8,10 +8,12 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, SettingsError
+from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
+    Stored,
+    check_balance,
     check_lines,
     empty_row,
     left_in_bronze,
@@ -19,17 +21,31 @@ from clinical_lakehouse.ingestion.accounting import (
     only_open,
     only_refused,
     only_repeated,
-    only_unbalanced,
     only_valid,
+    per_file,
     per_file_and_type,
+    row_count,
+    totals,
 )
 from clinical_lakehouse.ingestion.changes import Changes, affected
-from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
+from clinical_lakehouse.ingestion.consent import (
+    per_person_decision,
+    per_resource_decision,
+    without_deleted,
+)
 from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
 from clinical_lakehouse.ingestion.identity import only_changed, with_identity
-from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
+from clinical_lakehouse.ingestion.landing import Found, Surveyed, bins, find
+from clinical_lakehouse.ingestion.manifests import (
+    Manifest,
+    manifests_of,
+    missing_files,
+    rows_of_manifests,
+    with_times,
+)
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
+from clinical_lakehouse.ingestion.versions import only_deleted, version_time
 from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
@@ -58,26 +74,44 @@ _PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_persona
 _EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
 
 
-@task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
+@task(
+    reads=[ops.LANDING_FILE],
+    writes=[FHIR_RESOURCE, ops.LANDING_FILE, ops.LANDING_MANIFEST],
+    params={"landing": ""},
+)
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
     folder = run.landing
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
-    landed = _landed_counts(run, pending)
+    manifests = _manifests(run, folder, found)
+    pending = with_times(pending, manifests)
+    landed = _stored(run, pending)
     new = [file for file in pending if file.file_id not in landed]
     _read_into_bronze(run, new)
-    counts = {**landed, **_landed_counts(run, new)}
-    check_lines(pending, counts)
-    empty = [file for file in new if file.file_id not in counts]
+    stored = {**landed, **_stored(run, new)}
+    check_lines(pending, stored, partial(_stored_lines, run))
+    empty = [file for file in new if file.file_id not in stored]
     run.lake.append_rows(ops.LANDING_FILE, [empty_row(file, run.as_of) for file in empty])
     return {
         "files_found": len(found.names),
         "files_new": len(new),
         "files_ignored": len(found.ignored),
+        "files_missing": len(missing_files(manifests.values(), found.names)),
         "lines_ignored": sum(file.ignored_count for file in new),
-        "resources_received": sum(counts.get(file.file_id, 0) for file in new),
+        "resources_received": sum(row_count(stored, file) for file in new),
     }
+
+
+def _manifests(run: Run, folder: Path, found: Found) -> dict[str, Manifest]:
+    """Manifests of bulk exports that lie there, written down; by folder."""
+    manifests = manifests_of(folder, found.ignored)
+    if manifests:
+        table = ops.LANDING_MANIFEST
+        rows = run.lake.frame(table, rows_of_manifests(manifests, run.as_of))
+        columns = [name for name in table.column_names if name != "received_at"]
+        _upsert(run, table, only_changed(rows, run.lake.read(table), columns))
+    return manifests
 
 
 def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:
@@ -98,13 +132,21 @@ def _pending(run: Run, files: Sequence[Surveyed]) -> list[Surveyed]:
     return [file for file in files if file.file_id not in taken]
 
 
-def _landed_counts(run: Run, files: Sequence[Surveyed]) -> dict[str, int]:
-    """How many rows bronze holds of each of these files (a commit brings a file whole)."""
+def _stored(run: Run, files: Sequence[Surveyed]) -> dict[str, Stored]:
+    """What bronze holds of each of these files (a commit brings a file whole)."""
     if not files or not run.lake.exists(FHIR_RESOURCE):
         return {}
     wanted = F.col("file_id").isin([file.file_id for file in files])
-    rows = run.lake.read(FHIR_RESOURCE).filter(wanted).groupBy("file_id").count().collect()
-    return {row["file_id"]: row["count"] for row in rows}
+    rows = per_file(run.lake.read(FHIR_RESOURCE).filter(wanted)).collect()
+    return {row["file_id"]: Stored(*row[1:]) for row in rows}
+
+
+def _stored_lines(run: Run, file_id: str) -> Iterator[int]:
+    """Lines of one file in bronze, in order; streamed, there may be millions."""
+    rows = run.lake.read(FHIR_RESOURCE).filter(
+        (F.col("file_id") == file_id) & (F.col("entry") == 0)
+    )
+    return (row[0] for row in rows.select("line").orderBy("line").toLocalIterator())
 
 
 def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
@@ -115,7 +157,7 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
     rows = run.lake.spread(len(packed), reader(packed, names), ROW_DDL)
     stamped = rows.withColumns(
         {
-            "last_updated_at": F.col("last_updated").try_cast("timestamp"),
+            "last_updated_at": version_time(F.lit(run.as_of)),
             "received_at": F.lit(run.as_of).cast("timestamp"),
         }
     )
@@ -133,7 +175,7 @@ def validate(run: Run) -> Metrics:
     if version <= since:
         return {"resources_received": 0, "resources_released": 0}
     bronze = run.lake.read(FHIR_RESOURCE)
-    new = run.lake.read(FHIR_RESOURCE, since=since).drop("content")
+    new = run.lake.read(FHIR_RESOURCE, since=since).drop("content", "reference_targets")
     older = run.lake.read(FHIR_RESOURCE, version=since) if since >= 0 else bronze.limit(0)
     persons = _persons(bronze)
     _append_missing(run, DUPLICATE, only_repeated(new, older))
@@ -149,8 +191,8 @@ def validate(run: Run) -> Metrics:
 
 
 def _persons(bronze: DataFrame) -> DataFrame:
-    """Everybody of whom a valid Patient has been received."""
-    patients = only_of_type(bronze, "Patient")
+    """Everybody of whom a valid Patient has been received, deleted since or not."""
+    patients = only_of_type(bronze, "Patient").filter("NOT is_deleted")
     return patients.select(F.col("resource_id").alias("patient_id")).distinct()
 
 
@@ -185,25 +227,8 @@ def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
     refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
     _upsert(run, ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
     ledger = run.lake.read(ops.LANDING_FILE)
-    for row in only_unbalanced(ledger).limit(1).collect():
-        raise AccountingError(
-            f"{row['file_name']} {row['resource_type']}: {row['received_count']} received are not "
-            f"{row['loaded_count']} loaded, {row['quarantined_count']} quarantined and "
-            f"{row['duplicate_count']} duplicate"
-        )
-    return _totals(run, ledger)
-
-
-def _totals(run: Run, ledger: DataFrame) -> dict[str, int | str]:
-    names = ("received", "loaded", "quarantined", "duplicate")
-    present = [row[0] for row in ledger.select("resource_type").distinct().collect()]
-    now = ledger.filter(F.col("received_at") == F.lit(run.as_of).cast("timestamp"))
-    sums = now.agg(*(F.sum(f"{name}_count").alias(name) for name in names)).collect()[0]
-    missing = [name for name in _EXPECTED if name not in present]
-    return {
-        **{f"resources_{name}": sums[name] or 0 for name in names},
-        "types_missing": ", ".join(missing),
-    }
+    check_balance(ledger)
+    return totals(ledger, run.as_of, _EXPECTED)
 
 
 @task(reads=[FHIR_RESOURCE], writes=[CONSENT_WINDOW, CONSENT_DECISION, CONSENT_DENIAL])
@@ -215,11 +240,7 @@ def check_consent(run: Run) -> Metrics:
         encounters = only_of_type(bronze, "Encounter")
         run.lake.replace(CONSENT_WINDOW, consent_windows(consents, encounters, policy))
     windows = run.lake.read(CONSENT_WINDOW)
-    decisions = per_person_decision(_persons(bronze), windows, policy)
-    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
-    changed = only_changed(decisions, run.lake.read(CONSENT_DECISION), columns)
-    changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
-    _upsert(run, CONSENT_DECISION, changed)
+    _decide(run, per_person_decision(_persons(bronze), windows, policy))
     now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted", "is_partial").count().collect()
     counts = {(row["is_permitted"], row["is_partial"]): row["count"] for row in now}
     partly = counts.get((True, True), 0)
@@ -229,6 +250,16 @@ def check_consent(run: Run) -> Metrics:
         "persons_partly": partly,
         "resources_denied": _deny_resources(run, partly),
     }
+
+
+def _decide(run: Run, decisions: DataFrame) -> None:
+    """Write down what changed; nothing of a person whose Patient is deleted is permitted."""
+    deleted = only_deleted(only_of_type(run.lake.read(FHIR_RESOURCE), "Patient"))
+    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
+    now = without_deleted(decisions, deleted)
+    changed = only_changed(now, run.lake.read(CONSENT_DECISION), columns)
+    changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
+    _upsert(run, CONSENT_DECISION, changed)
 
 
 def _consent_policy(run: Run) -> Policy:

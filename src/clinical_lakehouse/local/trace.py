@@ -109,7 +109,7 @@ def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
     own = received.select(key).take(1)[0][0]
     if _holds(run.lake, table_named(table), own):
         return found, [*notes, Record(table, own)]
-    why = "retracted, or its person is not known or may not be used"
+    why = "retracted or deleted, or its person is not known or may not be used"
     return found, notes or [Record(table, own, why)]
 
 
