@@ -67,6 +67,13 @@ class Retention(_Section):
     audit_log_enabled: bool
 
 
+class Completeness(_Section):
+    """When an encounter is complete, and whether readers may see one that is not."""
+
+    linked_types: tuple[str, ...]
+    hide_incomplete_encounters: bool
+
+
 class Model(_Section):
     """The dropout model: name, horizon, time split, search and gate."""
 
@@ -129,6 +136,7 @@ class Settings(_Section):
     limits: Limits
     privacy: Privacy
     retention: Retention
+    completeness: Completeness
     model: Model
     connections: Mapping[str, Connection]
 

@@ -67,6 +67,19 @@ ENCOUNTER = Table(
     checks=(refers_to("subject_key", PATIENT), ordered("started_at", "ended_at")),
 )
 
+ENCOUNTER_COMPLETENESS = Table(
+    name="silver.encounter_completeness",
+    comment="One row per encounter: has every linked type been loaded up to its export time?",
+    owner=_OWNER,
+    key=("encounter_key",),
+    columns=(
+        key("encounter_key", "The encounter: silver.encounter."),
+        Column("is_complete", "BOOLEAN", "Nothing that belongs to it is still to come.", False),
+        Column("missing_types", "ARRAY<STRING>", "Linked types not loaded that far yet.", False),
+    ),
+    checks=(refers_to("encounter_key", ENCOUNTER),),
+)
+
 CONDITION = Table(
     name="silver.condition",
     comment="One row per condition (FHIR Condition).",
