@@ -99,6 +99,7 @@ def test_the_spine_is_composed_and_scheduled_as_promised():
             [
                 "source_intake",
                 "patient_ingestion",
+                "data_completeness",
                 "data_standardization",
                 "feature_engineering",
             ],

@@ -1,6 +1,7 @@
 """A bulk export is landed whole or not at all, whatever the server does, and it says so."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from clinical_lakehouse.errors import SettingsError, SourceError
 from clinical_lakehouse.ingestion.bulk_batch import Batch, bring, cancel
 from clinical_lakehouse.ingestion.bulk_export import Scope, manifest_of
 from clinical_lakehouse.ingestion.bulk_http import Pace, Patience, Wire, retry_after
-from clinical_lakehouse.ingestion.landing import find, opened
+from clinical_lakehouse.ingestion.landing import find, opened, without_endings
 from clinical_lakehouse.ingestion.smart_backend import GivenToken
 from tests.ingestion.bulk_server import FOREVER, BulkServer, serving
 
@@ -461,7 +462,19 @@ def test_error_files_are_counted_and_make_the_batch_partial(client):
     assert result.issues == {"error/processing": 2, "unreadable": 1, "warning/other": 1}
     cancel(client.wire, client.batch.draft)
     assert landed(client.landing) == everything(client.bulk)
-    assert find(client.landing).ignored == ("bulk-export-id/_error.0000.ndjson",)
+    assert find(client.landing).ignored == (
+        "bulk-export-id/_error.0000.ndjson",
+        "bulk-export-id/manifest.json",
+    )
+
+
+def test_manifest_lies_beside_the_files_with_our_names_and_no_address(client):
+    client.bring()
+    said = json.loads((client.landing / "bulk-export-id" / "manifest.json").read_text())
+    names = {without_endings(name) for name in find(client.landing).names}
+    assert {f"bulk-export-id/{item['url']}" for item in said["output"]} == names
+    assert sum(item["count"] for item in said["output"]) == len(client.bulk.resources)
+    assert "//" not in json.dumps(said) and "transactionTime" in said
 
 
 def test_messages_that_report_no_loss_leave_it_complete(client):

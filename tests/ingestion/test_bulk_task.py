@@ -89,10 +89,17 @@ def test_exports_reach_bronze_whole_once_and_in_increments(lake, bulk, at):
     assert (said["resources_received"], said["deletion_bundles"]) == (1, 1)
     patient_ingestion.land.execute(at(1))
     assert lake.read(FHIR_RESOURCE).count() == len(bulk.resources) + 1
-    (row,) = lake.read(FHIR_RESOURCE).filter("resource_type = 'Bundle'").collect()
-    assert row["status"] == "valid"
+    (row,) = lake.read(FHIR_RESOURCE).filter("is_deleted").collect()
+    assert (row["resource_type"], row["resource_id"]) == ("Patient", "p1")
     assert row["file_name"].endswith("/deleted.0000.ndjson")
-    assert json.loads(row["content"]) == gone
+    # The Bundle has no date: the deletion is from the export's transactionTime, in its manifest.
+    assert row["last_updated_at"].replace(tzinfo=UTC) == AS_OF + timedelta(days=1)
+    announced = lake.read(ops.LANDING_MANIFEST).filter("kind <> 'asked'")
+    ledger = lake.read(FHIR_RESOURCE).selectExpr(
+        "regexp_replace(file_name, '[.]ndjson([.]gz)?$', '') AS file_name"
+    )
+    assert announced.join(ledger, "file_name", "left_anti").isEmpty()
+    assert {r["kind"] for r in announced.collect()} == {"output", "deleted"}
     first, second = rows(lake)
     assert first["since_at"] is None
     assert second["since_at"] == first["transaction_at"]

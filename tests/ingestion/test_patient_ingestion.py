@@ -100,20 +100,35 @@ def test_keys_link_rows_of_different_types(ndjson):
     assert lake.read(silver.ENCOUNTER).join(sites, "organization_key", "anti").count() == 0
 
 
-@pytest.mark.parametrize("stored", [1, 3])
-def test_line_lost_or_doubled_on_the_way_is_an_error_that_names_the_file(run, tmp_path, stored):
-    people = [{"resourceType": "Patient", "id": name} for name in "pq"]
+def test_line_lost_or_doubled_on_the_way_is_an_error_that_names_file_and_line(run, tmp_path):
+    people = [{"resourceType": "Patient", "id": name} for name in "pqr"]
     write_lines(tmp_path / "in" / "a.ndjson", people[0])
-    write_lines(tmp_path / "in" / "b.ndjson", *people)
+    write_lines(tmp_path / "in" / "b.ndjson", people[1], b"", people[2])
     here = replace(run, params={"landing": str(tmp_path / "in")})
     job.land.execute(here)
-    rows = run.lake.read(FHIR_RESOURCE).filter("file_name = 'b.ndjson' AND line = 2")
-    if stored == 3:
-        run.lake.append(FHIR_RESOURCE, rows)
-    else:
-        run.lake.merge(FHIR_RESOURCE, rows.withColumn("out", F.lit(True)), deleted="out")
-    with pytest.raises(AccountingError, match=rf"b\.ndjson has 2 resources.* {stored}$"):
+    rows = run.lake.read(FHIR_RESOURCE).filter("file_name = 'b.ndjson'")
+    run.lake.append(FHIR_RESOURCE, rows.filter("line = 1"))
+    with pytest.raises(AccountingError, match=r"^b\.ndjson has 2 .* 3: line 1 is there twice$"):
         job.land.execute(here)
+    # As many rows as lines, and yet not the same ones.
+    run.lake.merge(
+        FHIR_RESOURCE, rows.filter("line = 3").withColumn("out", F.lit(True)), deleted="out"
+    )
+    with pytest.raises(AccountingError, match=r"^b\.ndjson has 2 .* 2: line 1 is there twice$"):
+        job.land.execute(here)
+
+
+def test_corrupted_and_doubled_lines_of_a_file_are_named_with_file_and_line(run, tmp_path):
+    person = {"resourceType": "Patient", "id": "p"}
+    write_lines(tmp_path / "in" / "a.ndjson", person, b'{"resourceType": "Pat', person)
+    here = replace(run, params={"landing": str(tmp_path / "in")})
+    job.land.execute(here)
+    said = job.validate.execute(here)
+    counts = {name: said[f"resources_{name}"] for name in ("loaded", "quarantined", "duplicate")}
+    assert counts == {"loaded": 1, "quarantined": 1, "duplicate": 1}
+    (refused,), (again,) = (run.lake.read(table).collect() for table in (QUARANTINE, DUPLICATE))
+    assert (refused.file_name, refused.line, refused.reason) == ("a.ndjson", 2, "json-syntax")
+    assert (again.file_name, again.line) == ("a.ndjson", 3)
 
 
 @NEEDS_SYNTHEA

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from clinical_lakehouse.ingestion.bundles import entries_of
 from clinical_lakehouse.ingestion.landing import survey
-from clinical_lakehouse.ingestion.reading import ROW_SCHEMA, resources_in, rows_of
+from clinical_lakehouse.ingestion.reading import ROW_SCHEMA, rows_of
 from clinical_lakehouse.ingestion.references import person_of, with_local_references
 
 _NAMES = ["file_id", *ROW_SCHEMA.names[2:]]
@@ -46,7 +47,7 @@ def test_bundle_entries_and_lines_give_the_same_resources(tmp_path):
 
 def test_decimals_of_a_bundle_keep_their_digits():
     resource = b'{"resourceType":"Bundle","entry":[{"resource":{"value":1.10,"n":1e3}}]}'
-    assert resources_in(resource) == [b'{"value":1.10,"n":1e3}']
+    assert entries_of(resource) == [b'{"value":1.10,"n":1e3}']
 
 
 def test_duplicate_key_condemns_its_entry_only(tmp_path):

@@ -13,6 +13,7 @@ import click
 from rich.text import Text
 
 from clinical_lakehouse.cli.coding import coding
+from clinical_lakehouse.cli.export_fhir import export_fhir
 from clinical_lakehouse.cli.place import Place, placed
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
@@ -286,5 +287,5 @@ def sql(place: Place, statement: str, style: str) -> None:
     show_rows(style, found.columns, rows)
 
 
-for command in (quarantine, coding, simulate, view, deidentify):
+for command in (quarantine, coding, simulate, view, deidentify, export_fhir):
     main.add_command(command)

@@ -15,6 +15,12 @@ _CASE_REPORT_FORM = 32809
 _PRESCRIPTION = 32838
 
 
+def only_complete(encounters: DataFrame, completeness: DataFrame) -> DataFrame:
+    """Encounters of which silver.encounter_completeness says that nothing is still to come."""
+    complete = completeness.filter("is_complete").select("encounter_key")
+    return encounters.join(complete, "encounter_key", "left_semi")
+
+
 def visits(encounters: DataFrame) -> DataFrame:
     """Trial visits (those with a visit code) as events: attended or missed."""
     planned = encounters.filter("visit_code IS NOT NULL")

@@ -1,5 +1,7 @@
 """Feature engineering: what was known of each trial participation on each index date."""
 
+from pyspark.sql import DataFrame
+
 from clinical_lakehouse.features import events, measures
 from clinical_lakehouse.features.definition import feature_version, subject_features
 from clinical_lakehouse.features.index_dates import index_rows
@@ -14,6 +16,7 @@ from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
         silver.SUBJECT,
         silver.PATIENT,
         silver.ENCOUNTER,
+        silver.ENCOUNTER_COMPLETENESS,
         silver.ADVERSE_EVENT,
         silver.MEDICATION_ADMINISTRATION,
         omop_clinical.MEASUREMENT,
@@ -31,7 +34,7 @@ def build(run: Run) -> Metrics:
     measured = measures.only_measures(lake.read(omop_clinical.MEASUREMENT))
     happened = events.per_index_date(
         index,
-        events.visits(lake.read(silver.ENCOUNTER)),
+        events.visits(_encounters(run)),
         events.adverse_events(lake.read(silver.ADVERSE_EVENT)),
         events.doses(lake.read(silver.MEDICATION_ADMINISTRATION)),
         events.drugs(lake.read(omop_clinical.DRUG_EXPOSURE)),
@@ -41,3 +44,11 @@ def build(run: Run) -> Metrics:
     wide = measures.per_index_date(index, measured)
     commit = lake.replace(SUBJECT_FEATURE, subject_features(index, wide, happened, version))
     return {"feature_version": version, "delta_version": commit.version}
+
+
+def _encounters(run: Run) -> DataFrame:
+    """The encounters that the settings let features see."""
+    encounters = run.lake.read(silver.ENCOUNTER)
+    if not run.settings.completeness.hide_incomplete_encounters:
+        return encounters
+    return events.only_complete(encounters, run.lake.read(silver.ENCOUNTER_COMPLETENESS))

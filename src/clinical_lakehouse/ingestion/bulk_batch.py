@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -169,6 +170,7 @@ def _turn(wire: Wire, batch: Batch, state: dict[str, Any]) -> tuple[dict[str, An
     if received and received[-1].problem:
         return state, str(received[-1])
     state = {**state, "exported": asdict(_exported(state, draft, manifest, received))}
+    draft.announce(manifest, received, f"?{urlencode(batch.scope.parameters(batch.since))}")
     draft.note(state)
     return state, None
 

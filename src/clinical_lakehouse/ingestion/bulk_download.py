@@ -15,9 +15,15 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from clinical_lakehouse.errors import SourceError
-from clinical_lakehouse.ingestion.bulk_export import ERROR, Manifest, ManifestFile
+from clinical_lakehouse.ingestion.bulk_export import (
+    DELETED,
+    ERROR,
+    OUTPUT,
+    Manifest,
+    ManifestFile,
+)
 from clinical_lakehouse.ingestion.bulk_http import Wire
-from clinical_lakehouse.ingestion.landing import lines, opened
+from clinical_lakehouse.ingestion.landing import MANIFEST, lines, opened
 
 GONE, CUT, COUNT, BROKEN, REFUSED = "gone", "cut off", "wrong count", "broken", "refused"
 _BLOCK = 16 << 10  # small: what a cut or a kill leaves unwritten is fetched again
@@ -79,6 +85,16 @@ class Draft:
     def clear(self) -> None:
         """Forget everything."""
         rmtree(self.folder, ignore_errors=True)
+
+    def announce(self, manifest: Manifest, received: Sequence[Received], asked: str) -> None:
+        """Put the manifest beside the files, by our names and counts and without addresses."""
+        entries: dict[str, list[dict[str, Any]]] = {kind: [] for kind in (OUTPUT, DELETED)}
+        for one in received:
+            if one.file.kind in entries:
+                item = {"type": one.file.type, "url": one.file.name, "count": one.count}
+                entries[one.file.kind].append(item)
+        said = {"transactionTime": manifest.transaction_at.isoformat(), "request": asked, **entries}
+        _write_whole(self.files / MANIFEST, json.dumps(said, indent=1).encode())
 
     def land(self, target: Path) -> None:
         """Move all whole files into the landing folder at once; done before, it stays done."""

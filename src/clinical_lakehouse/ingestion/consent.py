@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion.consent_policy import DECIDING_DATES, Policy
 from clinical_lakehouse.ingestion.fields import CODING, PERIOD, moment
-from clinical_lakehouse.ingestion.versions import ORDER, only_newest
+from clinical_lakehouse.ingestion.versions import ORDER, only_deleted, only_newest
 
 # What a window's struct holds; sorted like this the widest permit stands first.
 _WINDOW = (
@@ -46,16 +46,28 @@ def per_person_decision(persons: DataFrame, windows: DataFrame, policy: Policy) 
     )
 
 
+def without_deleted(decisions: DataFrame, deleted: DataFrame) -> DataFrame:
+    """The same, but nothing of a person whose Patient (`deleted`: resource_id) is deleted."""
+    gone = deleted.select(F.col("resource_id").alias("patient_id"), F.lit(True).alias("_is_gone"))
+    is_there = F.col("_is_gone").isNull()
+    by = {name: F.when(is_there, F.col(name)) for name in _DECIDING[1:]}
+    flags = {name: is_there & F.col(name) for name in ("is_permitted", "is_partial")}
+    rule = F.when(is_there, F.col("rule")).otherwise("deleted")
+    marked = decisions.join(gone, "patient_id", "left").withColumns({**by, **flags, "rule": rule})
+    return marked.drop("_is_gone")
+
+
 def per_resource_decision(rows: DataFrame, windows: DataFrame, persons: DataFrame) -> DataFrame:
     """One row per newest resource of the people in `persons`: is_permitted, and why.
 
     `rows` are valid bronze rows; the rule is that of the deciding window, or undated,
     outside-window or outside-scope where a permit does not reach the resource.
     """
+    there = rows.join(only_deleted(rows), ["resource_type", "resource_id"], "left_anti")
     dated = F.col("resource_type").isin(*DECIDING_DATES)
     grouped = _grouped(windows.join(persons.select("patient_id"), "patient_id", "left_semi"))
     met = (
-        _with_facts(rows.filter(dated).join(grouped, "patient_id"))
+        _with_facts(there.filter(dated).join(grouped, "patient_id"))
         .withColumns(
             {
                 "scoped": F.filter("windows", lambda w: (w["effect"] == "permit") & _covers(w)),

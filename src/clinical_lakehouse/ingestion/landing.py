@@ -2,29 +2,41 @@
 
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
 
 from clinical_lakehouse.errors import SourceError
 
 LINES = "lines"  # NDJSON
+MANIFEST = "manifest.json"  # of a bulk export, beside its files
 BUNDLE = "bundle"  # one JSON document: a Bundle or a single resource
 MAX_LINE_BYTES = 16 << 20
 MAX_BUNDLE_BYTES = 512 << 20
 CHUNK_BYTES = 8 << 20
 _LEAST_BIN, _MOST_BIN = 1 << 20, 32 << 20
 _BLOCK = 1 << 20
-_ENDINGS = {".ndjson": LINES, ".ndjson.gz": LINES, ".json": BUNDLE, ".json.gz": BUNDLE}
+_SMALL_BLOCK = 64 << 10  # a damaged block is lost whole
+PACKED = (".gz", ".zst")
+_ENDINGS = {
+    form + packed: kind
+    for form, kind in ((".ndjson", LINES), (".json", BUNDLE))
+    for packed in ("", *PACKED)
+}
+_LONGEST_FIRST = sorted(_ENDINGS, key=len, reverse=True)
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a landing folder: names of files to take, and of files passed over."""
+    """What lies in a landing folder: names of files to take, and of files passed over (manifests
+    of bulk exports among them)."""
 
     names: tuple[str, ...]
     ignored: tuple[str, ...]
@@ -39,15 +51,18 @@ class Chunk:
     offset: int
     length: int
     first_line: int
+    exported_at: str | None = None  # what a deletion in it is dated by if nothing nearer is said
 
 
 @dataclass(frozen=True)
 class Surveyed:
-    """A file as it stands: its id, resources (None for a Bundle), empty lines, and chunks."""
+    """A file as it stands: its id, lines with a resource (None for a Bundle), the sum of their
+    numbers, empty lines, and chunks."""
 
     file_id: str
     name: str
     line_count: int | None
+    line_sum: int
     ignored_count: int
     chunks: tuple[Chunk, ...]
 
@@ -70,7 +85,7 @@ def _is_taken(name: str) -> bool:
     parts = Path(name).parts
     hidden = any(part.startswith((".", "_", "~")) for part in parts)
     last = parts[-1]
-    is_log = last == "truth.json" or last.startswith("log.ndjson")
+    is_log = last in ("truth.json", MANIFEST) or last.startswith("log.ndjson")
     return not hidden and not is_log and form_of(last) is not None
 
 
@@ -79,27 +94,33 @@ def form_of(name: str) -> str | None:
     return next((form for ending, form in _ENDINGS.items() if name.endswith(ending)), None)
 
 
+def without_endings(name: str) -> str:
+    """A file's name without what says how it is packed and formed (.ndjson.gz, .json, ...)."""
+    return next((name[: -len(end)] for end in _LONGEST_FIRST if name.endswith(end)), name)
+
+
 def survey(folder: Path, name: str) -> Surveyed:
     """Read a file once to name it by its content, count its lines and divide it."""
     path = folder / name
     file_id = _digest(path, name)
     if form_of(name) == BUNDLE:
         whole = Chunk(file_id, str(path), 0, path.stat().st_size, 1)
-        return Surveyed(file_id, name, None, 0, (whole,))
-    cuts, received, ignored = [(0, 1)], 0, 0
+        return Surveyed(file_id, name, None, 0, 0, (whole,))
+    cuts, received, line_sum, ignored = [(0, 1)], 0, 0, 0
     with opened(path) as stream:
         for number, offset, line in lines(stream):
             is_empty = isinstance(line, bytes) and line.isspace()
             received += not is_empty
+            line_sum += 0 if is_empty else number
             ignored += is_empty
-            if offset - cuts[-1][0] >= CHUNK_BYTES and not name.endswith(".gz"):
+            if offset - cuts[-1][0] >= CHUNK_BYTES and not name.endswith(PACKED):
                 cuts.append((offset, number))
     ends = [offset for offset, _ in cuts[1:]] + [path.stat().st_size]
     chunks = tuple(
         Chunk(file_id, str(path), offset, end - offset, first)
         for (offset, first), end in zip(cuts, ends, strict=True)
     )
-    return Surveyed(file_id, name, received, ignored, chunks)
+    return Surveyed(file_id, name, received, line_sum, ignored, chunks)
 
 
 def _digest(path: Path, name: str) -> str:
@@ -110,8 +131,34 @@ def _digest(path: Path, name: str) -> str:
     return digest.hexdigest()
 
 
+class _Zstandard(io.RawIOBase):
+    """The unpacked bytes of a .zst file, by the codec that comes with Arrow, in bounded memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pa.OSFile(str(path), "rb")
+        self._stream = pa.CompressedInputStream(self._file, "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            block = self._stream.read(len(buffer))
+        except OSError as error:  # cut short, or no Zstandard at all
+            raise EOFError("damaged Zstandard file") from error
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._file.close()
+        super().close()
+
+
 def opened(path: Path) -> BinaryIO:
-    """The file's bytes, unpacked if its name ends in .gz."""
+    """The file's bytes, unpacked if its name ends in .gz or .zst."""
+    if path.name.endswith(".zst"):
+        return cast(BinaryIO, io.BufferedReader(_Zstandard(path), _SMALL_BLOCK))
     if path.name.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
     return path.open("rb", _BLOCK)

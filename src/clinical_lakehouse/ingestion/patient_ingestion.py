@@ -1,6 +1,6 @@
 """The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -8,10 +8,12 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import AccountingError, LakeError
+from clinical_lakehouse.errors import LakeError
 from clinical_lakehouse.ingestion import identity
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
+    Stored,
+    check_balance,
     check_lines,
     empty_row,
     left_in_bronze,
@@ -19,18 +21,32 @@ from clinical_lakehouse.ingestion.accounting import (
     only_open,
     only_refused,
     only_repeated,
-    only_unbalanced,
     only_valid,
+    per_file,
     per_file_and_type,
+    row_count,
+    totals,
 )
 from clinical_lakehouse.ingestion.changes import Changes, affected
-from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
+from clinical_lakehouse.ingestion.consent import (
+    per_person_decision,
+    per_resource_decision,
+    without_deleted,
+)
 from clinical_lakehouse.ingestion.consent_policy import Policy
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
-from clinical_lakehouse.ingestion.landing import Surveyed, bins, find
-from clinical_lakehouse.ingestion.people import with_site
+from clinical_lakehouse.ingestion.landing import Found, Surveyed, bins, find
+from clinical_lakehouse.ingestion.manifests import (
+    Manifest,
+    manifests_of,
+    missing_files,
+    rows_of_manifests,
+    with_times,
+)
+from clinical_lakehouse.ingestion.people import persons_of, with_site
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
 from clinical_lakehouse.ingestion.unread import unread_elements
+from clinical_lakehouse.ingestion.versions import only_deleted, version_time
 from clinical_lakehouse.ingestion.view import View, compiled_view, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
@@ -47,7 +63,6 @@ from clinical_lakehouse.tables.bronze import (
     PUBLISH_SCOPE,
     QUARANTINE,
 )
-from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.views import SilverView, Step, silver_views
 
 _VALIDATE = "patient-ingestion-validate"
@@ -61,26 +76,44 @@ _VAULT = (vault.SUBJECT, vault.SEALED_KEY)
 _EXPECTED = tuple(dict.fromkeys(view.resource for view in silver_views()))
 
 
-@task(reads=[ops.LANDING_FILE], writes=[FHIR_RESOURCE, ops.LANDING_FILE], params={"landing": ""})
+@task(
+    reads=[ops.LANDING_FILE],
+    writes=[FHIR_RESOURCE, ops.LANDING_FILE, ops.LANDING_MANIFEST],
+    params={"landing": ""},
+)
 def land(run: Run) -> Metrics:
     """Take new files of the landing folder into bronze.fhir_resource, each resource judged."""
     folder = run.landing
     found = find(folder)
     pending = _pending(run, _surveyed(run, folder, found.names))
-    landed = _landed_counts(run, pending)
+    manifests = _manifests(run, folder, found)
+    pending = with_times(pending, manifests)
+    landed = _stored(run, pending)
     new = [file for file in pending if file.file_id not in landed]
     _read_into_bronze(run, new)
-    counts = {**landed, **_landed_counts(run, new)}
-    check_lines(pending, counts)
-    empty = [file for file in new if file.file_id not in counts]
+    stored = {**landed, **_stored(run, new)}
+    check_lines(pending, stored, partial(_stored_lines, run))
+    empty = [file for file in new if file.file_id not in stored]
     run.lake.append_rows(ops.LANDING_FILE, [empty_row(file, run.as_of) for file in empty])
     return {
         "files_found": len(found.names),
         "files_new": len(new),
         "files_ignored": len(found.ignored),
+        "files_missing": len(missing_files(manifests.values(), found.names)),
         "lines_ignored": sum(file.ignored_count for file in new),
-        "resources_received": sum(counts.get(file.file_id, 0) for file in new),
+        "resources_received": sum(row_count(stored, file) for file in new),
     }
+
+
+def _manifests(run: Run, folder: Path, found: Found) -> dict[str, Manifest]:
+    """Manifests of bulk exports that lie there, written down; by folder."""
+    manifests = manifests_of(folder, found.ignored)
+    if manifests:
+        table = ops.LANDING_MANIFEST
+        rows = run.lake.frame(table, rows_of_manifests(manifests, run.as_of))
+        columns = [name for name in table.column_names if name != "received_at"]
+        run.lake.upsert(table, identity.only_changed(rows, run.lake.read(table), columns))
+    return manifests
 
 
 def _surveyed(run: Run, folder: Path, names: Sequence[str]) -> list[Surveyed]:
@@ -101,13 +134,21 @@ def _pending(run: Run, files: Sequence[Surveyed]) -> list[Surveyed]:
     return [file for file in files if file.file_id not in taken]
 
 
-def _landed_counts(run: Run, files: Sequence[Surveyed]) -> dict[str, int]:
-    """How many rows bronze holds of each of these files (a commit brings a file whole)."""
+def _stored(run: Run, files: Sequence[Surveyed]) -> dict[str, Stored]:
+    """What bronze holds of each of these files (a commit brings a file whole)."""
     if not files or not run.lake.exists(FHIR_RESOURCE):
         return {}
     wanted = F.col("file_id").isin([file.file_id for file in files])
-    rows = run.lake.read(FHIR_RESOURCE).filter(wanted).groupBy("file_id").count().collect()
-    return {row["file_id"]: row["count"] for row in rows}
+    rows = per_file(run.lake.read(FHIR_RESOURCE).filter(wanted)).collect()
+    return {row["file_id"]: Stored(*row[1:]) for row in rows}
+
+
+def _stored_lines(run: Run, file_id: str) -> Iterator[int]:
+    """Lines of one file in bronze, in order; streamed, there may be millions."""
+    rows = run.lake.read(FHIR_RESOURCE).filter(
+        (F.col("file_id") == file_id) & (F.col("entry") == 0)
+    )
+    return (row[0] for row in rows.select("line").orderBy("line").toLocalIterator())
 
 
 def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
@@ -117,7 +158,7 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
     names = {file.file_id: file.name for file in files}
     read = reader(packed, names, frozenset(run.settings.privacy.known_modifier_extensions))
     rows = run.lake.spread(len(packed), read, ROW_DDL)
-    updated, now = F.col("last_updated").try_cast("timestamp"), F.lit(run.as_of).cast("timestamp")
+    updated, now = version_time(F.lit(run.as_of)), F.lit(run.as_of).cast("timestamp")
     stamped = rows.withColumns({"last_updated_at": updated, "received_at": now})
     run.lake.append(FHIR_RESOURCE, stamped.drop("last_updated"))
 
@@ -133,12 +174,12 @@ def validate(run: Run) -> Metrics:
     if version <= since:
         return {"resources_received": 0, "resources_released": 0}
     bronze = run.lake.read(FHIR_RESOURCE)
-    new = run.lake.read(FHIR_RESOURCE, since=since).drop("content")
+    new = run.lake.read(FHIR_RESOURCE, since=since).drop("content", "reference_targets")
     older = run.lake.read(FHIR_RESOURCE, version=since) if since >= 0 else bronze.limit(0)
-    persons = _persons(bronze)
-    _append_missing(run, DUPLICATE, only_repeated(new, older))
+    persons = persons_of(bronze)
+    run.lake.append_missing(DUPLICATE, only_repeated(new, older))
     repeated = run.lake.read(DUPLICATE)
-    _append_missing(run, QUARANTINE, only_refused(new, repeated, persons))
+    run.lake.append_missing(QUARANTINE, only_refused(new, repeated, persons))
     released = _release(run, persons) if since >= 0 else []
     files = new.filter(~F.col("file_id").isin(released)).select("file_id").distinct()
     rows = bronze.filter(F.col("file_id").isin(released)).drop("content")
@@ -146,28 +187,6 @@ def validate(run: Run) -> Metrics:
     totals = _account(run, rows if since >= 0 else new)
     move_bookmarks(run, _VALIDATE, {FHIR_RESOURCE.name: version})
     return {**totals, "resources_released": len(released)}
-
-
-def _persons(bronze: DataFrame) -> DataFrame:
-    """Everybody of whom a valid Patient has been received."""
-    patients = only_of_type(bronze, "Patient")
-    return patients.select(F.col("resource_id").alias("patient_id")).distinct()
-
-
-def _append_missing(run: Run, table: Table, rows: DataFrame) -> None:
-    """Append what is not there by key: a killed run's rows are not written twice."""
-    known = run.lake.read(table).select(*table.key)
-    run.lake.append(table, rows.join(known, list(table.key), "left_anti"))
-
-
-def _upsert(run: Run, table: Table, rows: DataFrame) -> None:
-    """Bring new and changed rows into a table; a MERGE only where a key is there already."""
-    known = run.lake.read(table).select(*table.key)
-    is_made = run.lake.exists(table)
-    if is_made and not rows.join(known, list(table.key), "left_semi").isEmpty():
-        run.lake.merge(table, rows)
-    elif not is_made or not rows.isEmpty():
-        run.lake.append(table, rows)
 
 
 def _release(run: Run, persons: DataFrame) -> list[str]:
@@ -183,43 +202,23 @@ def _release(run: Run, persons: DataFrame) -> list[str]:
 def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
     """Write the ledger of these files, whole, and check it; totals of what this run received."""
     refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
-    _upsert(run, ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
+    run.lake.upsert(ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
     ledger = run.lake.read(ops.LANDING_FILE)
-    for row in only_unbalanced(ledger).limit(1).collect():
-        raise AccountingError(
-            f"{row['file_name']} {row['resource_type']}: {row['received_count']} received are not "
-            f"{row['loaded_count']} loaded, {row['quarantined_count']} quarantined and "
-            f"{row['duplicate_count']} duplicate"
-        )
-    return _totals(run, ledger)
-
-
-def _totals(run: Run, ledger: DataFrame) -> dict[str, int | str]:
-    names = ("received", "loaded", "quarantined", "duplicate")
-    present = [row[0] for row in ledger.select("resource_type").distinct().collect()]
-    now = ledger.filter(F.col("received_at") == F.lit(run.as_of).cast("timestamp"))
-    sums = now.agg(*(F.sum(f"{name}_count").alias(name) for name in names)).collect()[0]
-    missing = [name for name in _EXPECTED if name not in present]
-    return {
-        **{f"resources_{name}": sums[name] or 0 for name in names},
-        "types_missing": ", ".join(missing),
-    }
+    check_balance(ledger)
+    return totals(ledger, run.as_of, _EXPECTED)
 
 
 @task(reads=[FHIR_RESOURCE], writes=[CONSENT_WINDOW, CONSENT_DECISION, CONSENT_DENIAL])
 def check_consent(run: Run) -> Metrics:
     """Decide for every person, and by date and kind for every resource, what may go to silver."""
-    bronze, policy = run.lake.read(FHIR_RESOURCE), _consent_policy(run)
+    bronze, privacy = run.lake.read(FHIR_RESOURCE), run.settings.privacy
+    policy = Policy(run.as_of, privacy.consent_when_absent, **privacy.consent.model_dump())
     consents = only_of_type(bronze, "Consent")
     if run.lake.exists(CONSENT_WINDOW) or not consents.isEmpty():
         encounters = only_of_type(bronze, "Encounter")
         run.lake.replace(CONSENT_WINDOW, consent_windows(consents, encounters, policy))
     windows = run.lake.read(CONSENT_WINDOW)
-    decisions = per_person_decision(_persons(bronze), windows, policy)
-    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
-    changed = identity.only_changed(decisions, run.lake.read(CONSENT_DECISION), columns)
-    changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
-    _upsert(run, CONSENT_DECISION, changed)
+    _decide(run, per_person_decision(persons_of(bronze), windows, policy))
     now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted", "is_partial").count().collect()
     counts = {(row["is_permitted"], row["is_partial"]): row["count"] for row in now}
     partly = counts.get((True, True), 0)
@@ -231,9 +230,14 @@ def check_consent(run: Run) -> Metrics:
     }
 
 
-def _consent_policy(run: Run) -> Policy:
-    privacy = run.settings.privacy
-    return Policy(run.as_of, privacy.consent_when_absent, **privacy.consent.model_dump())
+def _decide(run: Run, decisions: DataFrame) -> None:
+    """Write down what changed; nothing of a person whose Patient is deleted is permitted."""
+    deleted = only_deleted(only_of_type(run.lake.read(FHIR_RESOURCE), "Patient"))
+    columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
+    now = without_deleted(decisions, deleted)
+    changed = identity.only_changed(now, run.lake.read(CONSENT_DECISION), columns)
+    changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
+    run.lake.upsert(CONSENT_DECISION, changed)
 
 
 def _deny_resources(run: Run, partly: int) -> int:
@@ -294,7 +298,7 @@ def publish(run: Run) -> Metrics:
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
     keys = vault_keys(run)
-    affected = _stored_scope(run, keys, since) if since else None
+    affected = _affected(run, keys, since) if since else None
     write = partial(_write, run, keys, _people(run, keys), affected)
     withheld = run.settings.privacy.zip3_withheld
     compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
@@ -338,14 +342,9 @@ def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
     return denials.filter(F.col("resource_type") == resource_type).select(name)
 
 
-def _stored_scope(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
-    """Write down what is affected, once, for every view to read."""
-    run.lake.replace(PUBLISH_SCOPE, _affected(run, keys, since))
-    return run.lake.read(PUBLISH_SCOPE)
-
-
 def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
-    """Types and ids of the resources whose silver rows may change since the bookmarks."""
+    """Types and ids of the resources whose silver rows may change since the bookmarks, written down
+    once, for every view to read."""
     new = run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name])
     decided = run.lake.read(CONSENT_DECISION, since=since[CONSENT_DECISION.name])
     rekeyed = run.lake.read(vault.SUBJECT, since=since[vault.SUBJECT.name])
@@ -358,7 +357,9 @@ def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     )
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
-    return affected(changed, identity.opened(young, keys.seals), run.as_of)
+    scope = affected(changed, identity.opened(young, keys.seals), run.as_of)
+    run.lake.replace(PUBLISH_SCOPE, scope)
+    return run.lake.read(PUBLISH_SCOPE)
 
 
 def _note_unread(

@@ -1,10 +1,11 @@
-"""What of a Patient other resources' rows need: the person's site, and who has turned 90."""
+"""Who there is, and what of a Patient other rows need: the site, and who has turned 90."""
 
 from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.ingestion.accounting import only_of_type
 from clinical_lakehouse.ingestion.fields import REFERENCE, is_over_89
 from clinical_lakehouse.ingestion.versions import only_newest
 
@@ -28,3 +29,9 @@ def only_over_89(patients: DataFrame, as_of: datetime) -> DataFrame:
     read = only_newest(patients).withColumn("r", F.from_json("content", fields))
     now = F.lit(as_of).cast("timestamp")
     return read.filter(is_over_89(F.col("r.birthDate"), F.col("r.deceasedDateTime"), now))
+
+
+def persons_of(bronze: DataFrame) -> DataFrame:
+    """Everybody (`patient_id`) of whom a valid Patient has been received, deleted since or not."""
+    patients = only_of_type(bronze, "Patient").filter("NOT is_deleted")
+    return patients.select(F.col("resource_id").alias("patient_id")).distinct()

@@ -1,18 +1,24 @@
 """What a worker does: reads its chunks, judges each resource, and gives rows as Arrow batches."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
+from clinical_lakehouse.ingestion.bundles import (
+    REQUEST_URL,
+    Deletion,
+    Entry,
+    entries_of,
+    holds_deletions,
+)
 from clinical_lakehouse.ingestion.landing import (
     DAMAGED,
     LINES,
     MAX_BUNDLE_BYTES,
+    PACKED,
     Chunk,
     Surveyed,
     form_of,
@@ -20,13 +26,9 @@ from clinical_lakehouse.ingestion.landing import (
     opened,
     survey,
 )
-from clinical_lakehouse.ingestion.references import (
-    person_of,
-    with_bundle_references,
-    with_local_references,
-)
-from clinical_lakehouse.ingestion.resource_rules import judge
-from clinical_lakehouse.ingestion.structure import DUPLICATE_KEY
+from clinical_lakehouse.ingestion.reference_paths import references_of
+from clinical_lakehouse.ingestion.references import person_of, with_local_references
+from clinical_lakehouse.ingestion.resource_rules import Verdict, judge
 
 Batches = Iterator[pa.RecordBatch]
 _ROWS, _BYTES = 4096, 8 << 20
@@ -52,6 +54,8 @@ ROW_SCHEMA = pa.schema(
                 "path",
             )
         ),
+        pa.field("is_deleted", pa.bool_()),
+        pa.field("reference_targets", pa.list_(pa.string())),
     ]
 )
 SURVEY_SCHEMA = pa.schema(
@@ -59,6 +63,7 @@ SURVEY_SCHEMA = pa.schema(
         pa.field("file_id", pa.string()),
         pa.field("name", pa.string()),
         pa.field("line_count", pa.int64()),
+        pa.field("line_sum", pa.int64()),
         pa.field("ignored_count", pa.int64()),
         pa.field("offsets", pa.list_(pa.int64())),
         pa.field("lengths", pa.list_(pa.int64())),
@@ -66,10 +71,16 @@ SURVEY_SCHEMA = pa.schema(
     ]
 )
 # The same schemas for Spark.
-_PLACE_DDL = "file_id STRING, file_name STRING, line BIGINT, entry INT, byte_offset BIGINT"
-ROW_DDL = ", ".join((_PLACE_DDL, *(f"{name} STRING" for name in ROW_SCHEMA.names[5:])))
+_SPARK_TYPES = {
+    pa.string(): "STRING",
+    pa.int64(): "BIGINT",
+    pa.int32(): "INT",
+    pa.bool_(): "BOOLEAN",
+    pa.list_(pa.string()): "ARRAY<STRING>",
+}
+ROW_DDL = ", ".join(f"{field.name} {_SPARK_TYPES[field.type]}" for field in ROW_SCHEMA)
 SURVEY_DDL = (
-    "file_id STRING, name STRING, line_count BIGINT, ignored_count BIGINT, "
+    "file_id STRING, name STRING, line_count BIGINT, line_sum BIGINT, ignored_count BIGINT, "
     "offsets ARRAY<BIGINT>, lengths ARRAY<BIGINT>, first_lines ARRAY<BIGINT>"
 )
 Row = tuple[Any, ...]
@@ -95,6 +106,7 @@ def _survey_row(file: Surveyed) -> Row:
         file.file_id,
         file.name,
         file.line_count,
+        file.line_sum,
         file.ignored_count,
         *(list(column) for column in (offsets, lengths, first_lines)),
     )
@@ -105,7 +117,8 @@ def surveyed_of(folder: Path, row: Mapping[str, Any]) -> Surveyed:
     parts = zip(row["offsets"], row["lengths"], row["first_lines"], strict=True)
     path, file_id = str(folder / row["name"]), row["file_id"]
     chunks = tuple(Chunk(file_id, path, *part) for part in parts)
-    return Surveyed(file_id, row["name"], row["line_count"], row["ignored_count"], chunks)
+    line_count, line_sum = row["line_count"], row["line_sum"]
+    return Surveyed(file_id, row["name"], line_count, line_sum, row["ignored_count"], chunks)
 
 
 def reader(
@@ -144,7 +157,7 @@ def rejudger(modifiers: Set[str]) -> Callable[[Batches], Batches]:
                 (row[0], file_name, *row[1:])
                 for file_id, file_name, line, entry, at, content in stored
                 if content is not None
-                for row in (_row((file_id, line, entry, at), content.encode(), modifiers),)
+                for row in _rows((file_id, line, entry, at), content.encode(), None, modifiers)
             )
 
     return run
@@ -183,7 +196,7 @@ def rows_of(chunk: Chunk, modifiers: Set[str] = frozenset()) -> Iterator[Row]:
         # Rows of one type side by side: readers of one type skip the pages of the others.
         yield from sorted(_rows_of_document(chunk, path, modifiers), key=lambda row: row[4] or "")
         return
-    is_packed = path.name.endswith(".gz")
+    is_packed = path.name.endswith(PACKED)
     with opened(path) as stream:
         if chunk.offset:
             stream.seek(chunk.offset)
@@ -194,7 +207,7 @@ def rows_of(chunk: Chunk, modifiers: Set[str] = frozenset()) -> Iterator[Row]:
             if isinstance(line, str):
                 yield _refused(place, line)
             elif not line.isspace():
-                yield _row(place, line.strip(b" \t\r\n"), modifiers)
+                yield from _rows(place, line.strip(b" \t\r\n"), chunk.exported_at, modifiers)
 
 
 def _rows_of_document(chunk: Chunk, path: Path, modifiers: Set[str]) -> Iterator[Row]:
@@ -207,92 +220,65 @@ def _rows_of_document(chunk: Chunk, path: Path, modifiers: Set[str]) -> Iterator
     if len(raw) > MAX_BUNDLE_BYTES:
         yield _refused((chunk.file_id, 1, 0, 0), "too-large")
         return
-    for entry, content in enumerate(resources_in(raw)):
-        place = (chunk.file_id, 1, entry, 0)
-        if isinstance(content, str):
-            yield _refused(place, content)
-        else:
-            yield _row(place, content, modifiers)
+    for number, entry in enumerate(entries_of(raw)):
+        place = (chunk.file_id, 1, number, 0)
+        yield _row_of_entry(place, entry, chunk.exported_at, modifiers)
 
 
-def resources_in(raw: bytes) -> list[bytes | str]:
-    """The resources of a JSON document, each as compact JSON (decimals keep their digits).
-
-    A document that is no Bundle is one resource; an entry without one gives a reason code.
-    """
-    try:
-        # Fragments put a decimal back as it was written: 1.10 stays 1.10.
-        document = json.loads(
-            raw.decode(),
-            parse_float=orjson.Fragment,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_marked,
-        )
-    except (ValueError, RecursionError):
-        return [raw]
-    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
-        return [raw.strip()]
-    entries = document.get("entry")
-    entries = [e if isinstance(e, dict) else {} for e in entries] if type(entries) is list else []
-    full_urls = dict(url for entry in entries if (url := _full_url(entry)))
-    return [_content(entry, full_urls) for entry in entries]
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError("a number outside JSON")
-
-
-def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        made[DUPLICATE_KEY] = True
-    return made
-
-
-def _full_url(entry: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
-    url, resource = entry.get("fullUrl"), entry.get("resource")
-    if not isinstance(url, str) or not isinstance(resource, dict):
-        return None
-    name, id_ = resource.get("resourceType"), resource.get("id")
-    if not isinstance(name, str) or not isinstance(id_, str):
-        return None
-    return url.encode(errors="replace"), f"{name}/{id_}".encode(errors="replace")
-
-
-def _content(entry: Mapping[str, Any], full_urls: Mapping[bytes, bytes]) -> bytes | str:
-    resource = entry.get("resource")
-    if not isinstance(resource, dict):
-        return "missing-resource"
-    try:
-        return with_bundle_references(orjson.dumps(resource), full_urls)
-    except (orjson.JSONEncodeError, RecursionError):
-        return "lone-surrogate"
-
-
-def _row(place: Place, raw: bytes, modifiers: Set[str]) -> Row:
+def _rows(place: Place, raw: bytes, exported_at: str | None, modifiers: Set[str]) -> Iterator[Row]:
+    """A line's one row; a Bundle that deletes gives a row for each of its entries instead."""
     content = with_local_references(raw)
     verdict = judge(content, modifiers)
+    if verdict.resource_type == "Bundle" and holds_deletions(verdict.resource or {}):
+        file_id, line, _, at = place
+        for number, entry in enumerate(entries_of(raw)):
+            yield _row_of_entry((file_id, line, number, at), entry, exported_at, modifiers)
+    else:
+        yield _row(place, content, verdict)
+
+
+def _row_of_entry(place: Place, entry: Entry, exported_at: str | None, modifiers: Set[str]) -> Row:
+    if isinstance(entry, Deletion):
+        return _deleted(place, entry, exported_at)
+    if isinstance(entry, str):
+        return _refused(place, entry, REQUEST_URL if entry.endswith("-delete") else None)
+    content = with_local_references(entry)
+    return _row(place, content, judge(content, modifiers))
+
+
+def _row(place: Place, content: bytes, verdict: Verdict) -> Row:
     resource = verdict.resource or {}
     meta = resource.get("meta")
     meta = meta if isinstance(meta, dict) else {}
+    person = person_of(resource)
     return (
         *place,
         verdict.resource_type,
         _text(resource.get("id")),
         _text(meta.get("versionId")),
         _text(meta.get("lastUpdated")),
-        person_of(resource),
+        person,
         _decoded(content),
         hashlib.sha256(content).hexdigest(),
         "invalid" if verdict.reason else "valid",
         verdict.reason,
         verdict.path,
+        False,
+        None if verdict.reason else references_of(resource, verdict.resource_type or "", person),
     )
 
 
-def _refused(place: Place, reason: str) -> Row:
+def _deleted(place: Place, gone: Deletion, exported_at: str | None) -> Row:
+    """A version that says no more than that the resource is gone, and since when."""
+    name, id_, at = gone.resource_type, gone.resource_id, gone.at or exported_at
+    digest = hashlib.sha256(f"DELETE {name}/{id_} {at or ''}".encode()).hexdigest()
+    person = id_ if name == "Patient" else None
+    return (*place, name, id_, None, at, person, None, digest, "valid", None, None, True, None)
+
+
+def _refused(place: Place, reason: str, path: str | None = None) -> Row:
     empty = hashlib.sha256(b"").hexdigest()
-    return (*place, *(None,) * 6, empty, "invalid", reason, None)
+    return (*place, *(None,) * 6, empty, "invalid", reason, path, False, None)
 
 
 def _text(value: Any) -> str | None:

@@ -108,7 +108,7 @@ def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
     own = _keyed(run, received, resource_type).select("own_key").take(1)
     if own and _holds(run.lake, table_named(table), own[0][0]):
         return found, [*notes, Record(table, own[0][0])]
-    why = "retracted, or its person is not known or may not be used"
+    why = "retracted or deleted, or its person is not known or may not be used"
     return found, notes or [Record(table, 0, why)]
 
 

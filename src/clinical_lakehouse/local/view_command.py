@@ -100,7 +100,7 @@ def _files(source: Path) -> tuple[Path, tuple[str, ...]]:
     if not source.is_file():
         raise SourceError(f"no file or folder at {source}; check --input")
     if form_of(source.name) is None:
-        raise SourceError(f"{source.name} is neither .ndjson nor .json (or packed as .gz)")
+        raise SourceError(f"{source.name} is neither .ndjson nor .json (or packed as .gz or .zst)")
     return source.parent, (source.name,)
 
 
@@ -109,7 +109,7 @@ def _resources(lake: Lakehouse, folder: Path, names: tuple[str, ...]) -> DataFra
     packed = packed_in_tasks([chunk for file in files for chunk in file.chunks])
     known = {file.file_id: file.name for file in files}
     rows = lake.spread(len(packed), reader(packed, known), ROW_DDL)
-    return rows.select("resource_type", F.col("content"))
+    return rows.filter("NOT is_deleted").select("resource_type", F.col("content"))
 
 
 def _json_value(value: Any, fhir_type: str) -> str:

@@ -164,6 +164,22 @@ class Lakehouse:
             counts = [int(done[f"num_{k}_rows"]) for k in ("inserted", "updated", "deleted")]
             return self._committed(table, *counts)
 
+    def upsert(self, table: Table, rows: DataFrame) -> None:
+        """Bring in new and changed rows; a MERGE only where one of their keys is there already."""
+        if not self.exists(table):
+            self.append(table, rows)
+            return
+        known = self.read(table).select(*table.key)
+        if not rows.join(known, list(table.key), "left_semi").isEmpty():
+            self.merge(table, rows)
+        elif not rows.isEmpty():
+            self.append(table, rows)
+
+    def append_missing(self, table: Table, rows: DataFrame) -> None:
+        """Append what is not there by key: a killed run's rows are not written twice."""
+        known = self.read(table).select(*table.key)
+        self.append(table, rows.join(known, list(table.key), "left_anti"))
+
     def _merge(self, table: Table, rows: DataFrame, deleted: str | None) -> DataFrame:
         view = f"merge_{uuid.uuid4().hex}"
         rows.createOrReplaceTempView(view)

@@ -82,6 +82,13 @@ class Retention(_Section):
     audit_log_enabled: bool
 
 
+class Completeness(_Section):
+    """When an encounter is complete, and whether readers may see one that is not."""
+
+    linked_types: tuple[str, ...]
+    hide_incomplete_encounters: bool
+
+
 class Model(_Section):
     """The dropout model: name, horizon, time split, search and gate."""
 
@@ -153,6 +160,7 @@ class Settings(_Section):
     limits: Limits
     privacy: Privacy
     retention: Retention
+    completeness: Completeness
     model: Model
     coding: Coding
     connections: Mapping[str, Connection]

@@ -12,7 +12,7 @@ _DECIDING_WINDOW = (
 
 FHIR_RESOURCE = Table(
     name="bronze.fhir_resource",
-    comment="One row per resource as it stood in a landing file (line, bundle entry), unchanged.",
+    comment="One row per resource or deletion as it stood in a landing file (line, bundle entry).",
     owner=_OWNER,
     key=("file_id", "line", "entry"),
     columns=(
@@ -24,7 +24,13 @@ FHIR_RESOURCE = Table(
         Column("resource_type", "STRING", "resourceType as sent, null if unreadable."),
         Column("resource_id", "STRING", "Logical id as sent.", phi=Phi.DIRECT),
         Column("version_id", "STRING", "meta.versionId as sent.", phi=Phi.DIRECT),
-        Column("last_updated_at", "TIMESTAMP", "meta.lastUpdated.", phi=Phi.DIRECT),
+        Column("is_deleted", "BOOLEAN", "The source says it is deleted; no content.", False),
+        Column(
+            "last_updated_at",
+            "TIMESTAMP",
+            "meta.lastUpdated; of a deletion its time, else its export's, else received_at.",
+            phi=Phi.DIRECT,
+        ),
         Column("patient_id", "STRING", "Logical id of the person it is about.", phi=Phi.DIRECT),
         Column(
             "content", "STRING", "The resource's JSON, references made Type/id.", phi=Phi.DIRECT
@@ -33,6 +39,12 @@ FHIR_RESOURCE = Table(
         Column("status", "STRING", "valid or invalid, judged when it was read.", False),
         Column("reason", "STRING", "Why it is invalid: a stable reason code."),
         Column("path", "STRING", "Where it is invalid: an element path, never a value."),
+        Column(
+            "reference_targets",
+            "ARRAY<STRING>",
+            "Element and target of each reference to another resource.",
+            phi=Phi.DIRECT,
+        ),
         Column("received_at", "TIMESTAMP", "as_of of the run that took the file.", False),
     ),
     checks=(is_one_of("status", "valid", "invalid"),),
@@ -48,6 +60,7 @@ DUPLICATE = Table(
     key=("file_id", "line", "entry"),
     columns=(
         Column("file_id", "STRING", "Landing file, as in bronze.fhir_resource.", False),
+        Column("file_name", "STRING", "Its name below the landing folder.", False, Phi.DIRECT),
         Column("line", "BIGINT", "1-based line in the file.", False),
         Column("entry", "INT", "0-based entry in a Bundle.", False),
         Column("resource_type", "STRING", "resourceType as sent."),

@@ -64,6 +64,7 @@ LANDING_FILE = Table(
         Column("resource_type", "STRING", "resourceType, or 'unreadable'.", False),
         Column("received_count", "BIGINT", "Resources and unreadable lines in the file.", False),
         Column("loaded_count", "BIGINT", "Valid and new.", False),
+        Column("deleted_count", "BIGINT", "Of these, deletions the source tells of.", False),
         Column("quarantined_count", "BIGINT", "Refused, see bronze.quarantine.", False),
         Column("duplicate_count", "BIGINT", "Same type, id and bytes as an earlier row.", False),
         Column("received_at", "TIMESTAMP", "as_of of the run that took the file.", False),
@@ -81,6 +82,44 @@ UNREAD_ELEMENT = Table(
         Column("element_path", "STRING", "e.g. note.text; * where no view reads the type.", False),
         Column("found_count", "BIGINT", "Values among the resources new since then.", False),
     ),
+)
+
+LANDING_MANIFEST = Table(
+    name="ops.landing_manifest",
+    comment="One row per file that an export's manifest announces, and per type it was asked for.",
+    owner=_OWNER,
+    key=("folder", "kind", "resource_type", "file_name"),
+    columns=(
+        Column("folder", "STRING", "Where manifest.json lies in the landing folder.", False),
+        Column("kind", "STRING", "output, deleted; asked for a type that was asked for.", False),
+        Column("resource_type", "STRING", "Type of the file, or unknown.", False),
+        Column("file_name", "STRING", "Below the landing folder, without endings.", False),
+        Column("announced_count", "BIGINT", "Resources by the manifest, where it counts."),
+        Column("transaction_at", "TIMESTAMP", "transactionTime: up to when it exports.", False),
+        Column("received_at", "TIMESTAMP", "as_of of the run that read it.", False),
+    ),
+    checks=(is_one_of("kind", "output", "deleted", "asked"),),
+)
+
+UNRESOLVED_REFERENCE = Table(
+    name="ops.unresolved_reference",
+    comment="One row per landing file, element and target type: references to what has not come.",
+    owner=_OWNER,
+    key=("file_id", "resource_type", "path", "target_type"),
+    columns=(
+        Column("file_id", "STRING", "Landing file, as in ops.landing_file.", False),
+        Column("file_name", "STRING", "The file's name below the landing folder.", False),
+        Column("resource_type", "STRING", "Type of the resources that refer.", False),
+        Column("path", "STRING", "The element, e.g. Encounter.participant.individual.", False),
+        Column(
+            "target_type", "STRING", "Type referred to; urn:uuid or other where not said.", False
+        ),
+        Column("unresolved_count", "BIGINT", "References; 0 once all have come.", False),
+        Column("lines", "ARRAY<BIGINT>", "Up to three lines where such a reference stands."),
+        Column("first_seen_at", "TIMESTAMP", "as_of of the first run that missed one.", False),
+        Column("last_seen_at", "TIMESTAMP", "as_of of the latest run that did.", False),
+    ),
+    retention_days=2555,
 )
 
 QUARANTINE_DECISION = Table(

@@ -4,6 +4,7 @@ Each contract is derived from a view in conf/views/silver; those that code names
 user's own are found by `tables.catalog` only.
 """
 
+from clinical_lakehouse.tables.contract import Column, Table, key, refers_to
 from clinical_lakehouse.tables.views import silver_table
 
 PATIENT = silver_table("patient")
@@ -27,3 +28,16 @@ SUBJECT = silver_table("subject")
 ORGANIZATION = silver_table("organization")
 LOCATION = silver_table("location")
 PRACTITIONER = silver_table("practitioner")
+
+ENCOUNTER_COMPLETENESS = Table(
+    name="silver.encounter_completeness",
+    comment="One row per encounter: has every linked type been loaded up to its export time?",
+    owner="data-engineering",
+    key=("encounter_key",),
+    columns=(
+        key("encounter_key", "The encounter: silver.encounter."),
+        Column("is_complete", "BOOLEAN", "Nothing that belongs to it is still to come.", False),
+        Column("missing_types", "ARRAY<STRING>", "Linked types not loaded that far yet.", False),
+    ),
+    checks=(refers_to("encounter_key", ENCOUNTER),),
+)
