@@ -39,7 +39,8 @@ PLANTED = {
 def _fill(lake, texts, patients, days):
     lake.append(
         silver.CONDITION,
-        rows(lake, silver.CONDITION, *({"condition_key": n, "display": text, "code": "44054006"}
+        rows(lake, silver.CONDITION, *({"condition_key": n, "display": text, "code": "44054006",
+                                        "code_system": "http://snomed.info/sct"}
                                        for n, text in enumerate(texts))),
     )  # fmt: skip
     people = ({"subject_key": n, **patient} for n, patient in enumerate(patients))

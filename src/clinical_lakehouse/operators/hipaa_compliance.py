@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ContractError
 from clinical_lakehouse.methods.deid.identifier_counts import FOUND, counting
+from clinical_lakehouse.methods.deid.spans import URL
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.tables.contract import Column as ContractColumn
@@ -84,7 +85,8 @@ def _seen(run: Run, tables: list[Table], ratio: float) -> list[_Found]:
         return []
     names = ("table_name", "column_name", "kind")
     totals = reduce(DataFrame.union, parts).groupBy(*names).agg(F.sum("found_count").alias("n"))
-    rows = totals.filter("n > 0").collect()
+    is_system = F.col("column_name").endswith("system") & (F.col("kind") == URL)
+    rows = totals.filter((F.col("n") > 0) & ~is_system).collect()  # a code system is a URL
     return [(*(row[n] for n in names), _severity(row["column_name"]), row["n"]) for row in rows]
 
 
