@@ -178,12 +178,14 @@ def test_a_persons_own_file_and_decisions_stand_together(decided):
     assert {r.valid_start_date for r in found} == {date(2024, 6, 30), date(2024, 1, 1)}
 
 
+@pytest.mark.soak
 def test_taking_an_acceptance_back_takes_the_map_back(decided):
     _decide(decided, decision="reject", code="HT1", concept="1")
     found = decided.lake.read(SOURCE_TO_CONCEPT_MAP).collect()
     assert "HT1" not in {r.source_code for r in found} and len(found) == 3
 
 
+@pytest.mark.soak
 def test_the_setting_accepts_a_suggestion_that_is_the_very_name_and_says_so(decided):
     MedicalCoding(0.6, 0.95, 5, accept_exact=True).execute(decided)
     found = decided.lake.read(CODING_REVIEW).filter("reviewer = 'coding.accept_exact'").collect()

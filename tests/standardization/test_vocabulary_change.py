@@ -106,6 +106,7 @@ def test_only_affected_rows_are_written(upgraded):
     assert run.lake.version(CONDITION_OCCURRENCE) == 2, "made, written, restated"
 
 
+@pytest.mark.soak
 def test_restated_tables_are_those_made_anew(upgraded):
     run, _, _ = upgraded
     restated = _content(run.lake)

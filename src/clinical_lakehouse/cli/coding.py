@@ -17,7 +17,7 @@ from clinical_lakehouse.local.workspace import exit_code, run_here
 _CANDIDATES = """
     SELECT source_vocabulary_id, source_code, source_text, row_count, rank,
            round(score, 2) AS score, method, concept_id, concept_name, vocabulary_id, status,
-           reviewer
+           coalesce(reviewer, '') AS reviewer
     FROM gold.coding_review
     WHERE (source_code = :code OR :code = '') AND (status = :status OR :status = '')
     ORDER BY row_count DESC, source_code, rank"""

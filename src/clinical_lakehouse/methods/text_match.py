@@ -52,7 +52,7 @@ ABBREVIATIONS = {
 }
 _FILLERS = ("a", "an", "and", "at", "by", "for", "in", "of", "on", "the", "to")
 # A mistyped letter spoils three trigrams; these are enough to find the name by the others.
-_RAREST = 12
+_RAREST = 20
 _CLOSEST = 40
 
 

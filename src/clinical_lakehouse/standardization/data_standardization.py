@@ -288,7 +288,8 @@ def _map_all(run: Run) -> Metrics:
     for name, count in received(read, [source.table for source in SOURCES]).items():
         _require(name, routes.event_count(name) == count)
     _in_two_threads([partial(_write, run, name, routes, links) for name in SHAPES])
-    run.lake.ensure(NOTE)
+    for table in (NOTE, VOCABULARY_CHANGE):
+        run.lake.ensure(table)
     reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
     lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
     _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
