@@ -9,10 +9,11 @@ from clinical_lakehouse.ingestion.unresolved import files_to_resolve, unresolved
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
+from clinical_lakehouse.tables.vault import SEALED_KEY
 
 _REFERENCES = "data-completeness-resolve-references"
 _ENCOUNTERS = "data-completeness-assess-encounters"
@@ -48,7 +49,14 @@ def _resolve(run: Run, since: int) -> None:
 
 
 @task(
-    reads=[FHIR_RESOURCE, ops.LANDING_FILE, ops.LANDING_MANIFEST, silver.ENCOUNTER, ops.BOOKMARK],
+    reads=[
+        FHIR_RESOURCE,
+        ops.LANDING_FILE,
+        ops.LANDING_MANIFEST,
+        silver.ENCOUNTER,
+        SEALED_KEY,
+        ops.BOOKMARK,
+    ],
     writes=[silver.ENCOUNTER_COMPLETENESS, ops.BOOKMARK],
 )
 def assess_encounters(run: Run) -> Metrics:
@@ -70,7 +78,7 @@ def _assess(run: Run) -> None:
     times, until = export_times(files, manifests), loaded_until(files, manifests)
     linked, key_of = (
         run.settings.completeness.linked_types,
-        partial(surrogate_key, vault_secret(run)),
+        partial(surrogate_key, vault_keys(run).pseudonym),
     )
     found = completeness(run.lake.read(FHIR_RESOURCE), times, until, linked, key_of)
     kept = run.lake.read(silver.ENCOUNTER).select("encounter_key")
