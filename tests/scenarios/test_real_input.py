@@ -83,6 +83,7 @@ def test_every_clinical_resource_has_its_omop_rows(synthea):
     assert _one(synthea, "SELECT count(*) FROM omop.drug_exposure") >= 37 + 144
 
 
+@pytest.mark.soak
 def test_bundles_of_the_same_people_give_the_same_omop_content(synthea, public_data, tmp_path):
     landing = tmp_path / "bundles"
     landing.mkdir()
@@ -115,6 +116,7 @@ def test_after_loading_a_vocabulary_every_observation_code_has_a_concept(synthea
     assert standardless == {"33914-3"}
 
 
+@pytest.mark.soak
 def test_bulk_export_with_missing_types_runs_and_says_so(spark, public_data, tmp_path):
     folder = public_data("smart_bulk_10_partial")
     workspace = _ingested(folder, tmp_path / "lake")
