@@ -16,6 +16,7 @@ _SAMPLES: Mapping[str, Any] = {
     "INT": 1,
     "DOUBLE": 1.0,
     "BOOLEAN": False,
+    "BINARY": b"x",
     "DATE": date(2024, 1, 1),
     "TIMESTAMP": datetime(2024, 1, 1, tzinfo=UTC),
 }

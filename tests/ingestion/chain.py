@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from clinical_lakehouse.ingestion import patient_ingestion as job
+from clinical_lakehouse.ingestion.identity import opened
 from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.runtime.vault_keys import vault_keys
+from clinical_lakehouse.tables import vault
 from clinical_lakehouse.tables.catalog import all_tables
 from clinical_lakehouse.tables.contract import Table
 
@@ -32,24 +35,36 @@ def new_lake(spark: SparkSession, root: Path) -> Lakehouse:
 
 
 def ingest(lake: Lakehouse, landing: Path, day: int = 0, **privacy: Any) -> dict[str, Metrics]:
-    """The whole job, `day` days later; each task's metrics by its name."""
+    """The whole job, `day` days later; each task's metrics by its name. Keys are derived, so that
+    two lakes with one secret compare."""
+    return {task.key: task.execute(run_on(lake, landing, day, **privacy)) for task in TASKS}
+
+
+def run_on(lake: Lakehouse, landing: Path, day: int = 0, **privacy: Any) -> Run:
+    """The run that `ingest` gives its tasks."""
     settings = load_settings("dev", environ={})
-    changed = settings.privacy.model_copy(update=privacy)
-    run = Run(
+    changed = settings.privacy.model_copy(update={"surrogate_keys": "derived", **privacy})
+    return Run(
         lake,
         settings.model_copy(update={"privacy": changed}),
         AS_OF + timedelta(days=day),
         f"run-{day}",
         {"landing": str(landing)},
     )
-    return {task.key: task.execute(run) for task in TASKS}
+
+
+def people(lake: Lakehouse, **privacy: Any) -> DataFrame:
+    """vault.subject, opened."""
+    run = run_on(lake, lake.root, **privacy)
+    return opened(lake.read(vault.SUBJECT), vault_keys(run).seals)
 
 
 def hashes(lake: Lakehouse, tables: list[Table]) -> dict[str, str]:
-    """Each table's content as one number."""
+    """Each table's content as one number; what is sealed differs each time it is sealed."""
+    plain = {t: sorted(c.name for c in t.columns if c.type != "BINARY") for t in tables}
     return {
-        table.name: lake.read(table).agg(content_hash(sorted(table.column_names))).collect()[0][0]
-        for table in tables
+        table.name: lake.read(table).agg(content_hash(names)).collect()[0][0]
+        for table, names in plain.items()
     }
 
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from clinical_lakehouse.features.feature_engineering import build
-from clinical_lakehouse.ingestion import patient_ingestion as job
 from clinical_lakehouse.ingestion.accounting import only_of_type, only_valid
 from clinical_lakehouse.ingestion.consent import per_person_decision, per_resource_decision
 from clinical_lakehouse.ingestion.consent_policy import Policy
@@ -22,7 +21,7 @@ from clinical_lakehouse.tables.bronze import (
     FHIR_RESOURCE,
 )
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
-from tests.ingestion.chain import AS_OF, SILVER, hashes, ingest, new_lake, write_lines
+from tests.ingestion.chain import AS_OF, SILVER, hashes, ingest, new_lake, people, write_lines
 
 STUDY = {"resourceType": "ResearchStudy", "id": "s", "status": "active"}
 OMOP = [omop.PERSON, omop.MEASUREMENT]
@@ -108,8 +107,8 @@ def _days(lake):
 
 def _values(lake):
     """Person and value of each observation in silver."""
-    people = lake.read(job.vault.SUBJECT).select("subject_key", "patient_id")
-    joined = lake.read(silver.OBSERVATION).join(people, "subject_key")
+    known = people(lake).select("subject_key", "patient_id")
+    joined = lake.read(silver.OBSERVATION).join(known, "subject_key")
     return sorted((row.patient_id, row.value_number) for row in joined.collect())
 
 

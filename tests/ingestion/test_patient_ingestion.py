@@ -7,10 +7,18 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import AccountingError, SettingsError, SourceError
 from clinical_lakehouse.ingestion import patient_ingestion as job
-from clinical_lakehouse.tables import ops, silver, vault
+from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import DUPLICATE, FHIR_RESOURCE, QUARANTINE
 from tests.conftest import PUBLIC_DATA
-from tests.ingestion.chain import SILVER, all_hashes, hashes, ingest, new_lake, write_lines
+from tests.ingestion.chain import (
+    SILVER,
+    all_hashes,
+    hashes,
+    ingest,
+    new_lake,
+    people,
+    write_lines,
+)
 
 SYNTHEA = PUBLIC_DATA / "synthea_r4_10"
 NEEDS_SYNTHEA = pytest.mark.skipif(not SYNTHEA.exists(), reason="public data synthea_r4_10")
@@ -68,8 +76,9 @@ def test_every_date_of_a_person_is_moved_by_the_persons_own_offset(ndjson):
     lake, _ = ndjson
     sent = lake.read(FHIR_RESOURCE).filter("resource_type = 'Immunization'")
     at = "to_timestamp(get_json_object(content, '$.occurrenceDateTime'))"
-    offsets = {r.patient_id: r.date_shift_days for r in lake.read(vault.SUBJECT).collect()}
-    keys = {r.patient_id: r.subject_key for r in lake.read(vault.SUBJECT).collect()}
+    known = people(lake).collect()
+    offsets = {r.patient_id: r.date_shift_days for r in known}
+    keys = {r.patient_id: r.subject_key for r in known}
     moved = {
         (keys[r.patient_id], r.at.timestamp() + 86400 * offsets[r.patient_id])
         for r in sent.selectExpr("patient_id", f"{at} AS at").collect()

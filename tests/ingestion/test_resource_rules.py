@@ -111,6 +111,30 @@ def test_fault_is_refused_with_its_reason_and_path(name):
     assert (verdict.reason, verdict.path) == (reason, path)
 
 
+_NOT = {"url": "http://example.org/not-done", "valueBoolean": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"modifierExtension": [_NOT]}, "Observation.modifierExtension[0]"),
+        (
+            {"component": [{"code": {"text": "x"}, "modifierExtension": [{"url": "k"}, _NOT]}]},
+            "Observation.component[0].modifierExtension[1]",
+        ),
+        (
+            {"contained": [{"resourceType": "Device", "id": "d", "modifierExtension": [_NOT]}]},
+            "Observation.contained[0].modifierExtension[0]",
+        ),
+    ],
+)
+def test_unknown_modifier_extension_anywhere_is_refused_until_its_url_is_known(change, path):
+    for raw in (_bytes(**change), _bytes(**change).replace(b"modifierE", rb"\u006dodifierE")):
+        verdict = judge(raw, {"k"})
+        assert (verdict.reason, verdict.path) == ("unknown-modifier-extension", path)
+        assert judge(raw, {"k", _NOT["url"]}).reason is None
+
+
 @pytest.mark.parametrize(
     "change",
     [

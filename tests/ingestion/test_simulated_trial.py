@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinical_lakehouse.methods.surrogate import surrogate_key
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.simulation import TrialPlan, simulate
 from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import CONSENT_DECISION, DUPLICATE, QUARANTINE
-from tests.ingestion.chain import SECRET, ingest, new_lake
+from tests.ingestion.chain import ingest, new_lake, people, run_on
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,11 @@ def trial(spark, tmp_path_factory):
 
 def _keys(lake, resource_type, ids):
     """The surrogate keys of these resources."""
+    if resource_type == "Patient":
+        known = {row.patient_id: row.subject_key for row in people(lake).collect()}
+        return {one: known[one] for one in ids}
     rows = lake.spark.createDataFrame([(one,) for one in ids], "id STRING")
-    key = surrogate_key(SECRET, resource_type, rows["id"])
+    key = surrogate_key(vault_keys(run_on(lake, lake.root)).pseudonym, resource_type, rows["id"])
     return {row["id"]: row["k"] for row in rows.select("id", key.alias("k")).collect()}
 
 

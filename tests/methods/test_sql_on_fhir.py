@@ -10,11 +10,10 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import LakehouseError, UsageError
 from clinical_lakehouse.local.view_command import ViewRun
+from clinical_lakehouse.methods.fhirpath import parse
 from clinical_lakehouse.methods.sql_on_fhir.definition import read_view, view_of
 from clinical_lakehouse.methods.sql_on_fhir.dropped import dropped
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import parse
-from clinical_lakehouse.methods.sql_on_fhir.running import compile_view, contract, run_view
-from clinical_lakehouse.tables.contract import Phi
+from clinical_lakehouse.methods.sql_on_fhir.running import compile_view, run_view
 from tests.conftest import PUBLIC_DATA
 
 VIEWS = Path(__file__).parents[2] / "conf" / "views"
@@ -284,18 +283,6 @@ def test_dropped_elements_are_counted_by_path_without_a_value(spark):
         "managingOrganization.reference": 1,
         "name.given": 2,
     }
-
-
-def test_contract_comes_from_the_view():
-    table = contract(compile_view(read_view(VIEWS / "encounter.json")))
-    types = {c.name: c.type for c in table.columns}
-    assert (table.name, table.schema_name) == ("silver.encounter", "silver")
-    assert types["started_at"] == "TIMESTAMP" and types["reason_number"] == "INT"
-    assert {c.phi for c in table.columns} == {Phi.DIRECT}
-    patients = contract(compile_view(read_view(VIEWS / "patient_demographics.json")))
-    assert patients.key == ("patient_id",)
-    assert patients.columns[0].nullable is False
-    assert {c.name: c.type for c in patients.columns}["given_names"] == "ARRAY<STRING>"
 
 
 def test_labs_view_equals_a_reading_of_the_files_by_plain_python(spark, public_data):

@@ -1,5 +1,6 @@
 """The vault's secret: made once, private, and refused when missing, open or damaged."""
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -57,7 +58,42 @@ def test_secret_comes_from_the_environment_as_hex(tmp_path, monkeypatch):
         vault_secret(_run(tmp_path, "env:VAULT_KEY"))
 
 
-@pytest.mark.parametrize("reference", ["file:", "file:../key", "plain-text-secret"])
+@pytest.fixture
+def secret_scope(tmp_path, monkeypatch):
+    """What Databricks offers to read its secret scopes, with one secret in it."""
+    folder = tmp_path / "lib" / "databricks" / "sdk"
+    folder.mkdir(parents=True)
+    (folder / "runtime.py").write_text(
+        "class secrets:\n"
+        "    def get(scope, key):\n"
+        f"        return {{('clinical', 'vault'): '{'cd' * 32}'}}[scope, key]\n"
+        "class dbutils:\n    secrets = secrets\n"
+    )
+    for name in [n for n in sys.modules if n.split(".")[0] == "databricks"]:
+        monkeypatch.delitem(sys.modules, name)
+    for package in (folder, folder.parent):
+        (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+
+
+def test_secret_comes_from_a_databricks_secret_scope(tmp_path, secret_scope):
+    assert vault_secret(_run(tmp_path, "scope:clinical/vault")) == b"\xcd" * 32
+    connected = _connected(tmp_path, "scope:clinical/vault")
+    assert connection_secret(connected, "fhir_api") == "cd" * 32
+    with pytest.raises(SettingsError, match=r"privacy\.vault_secret: .*KeyError"):
+        vault_secret(_run(tmp_path, "scope:clinical/other"))
+
+
+def test_secret_scope_elsewhere_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "databricks.sdk.runtime", None)
+    with pytest.raises(SettingsError, match="run on Databricks") as caught:
+        vault_secret(_run(tmp_path, "scope:clinical/vault"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reference", ["file:", "file:../key", "plain-text-secret", "env:", "scope:x", "scope:"]
+)
 def test_reference_of_another_form_is_refused_without_showing_it(tmp_path, reference):
     with pytest.raises(SettingsError) as caught:
         vault_secret(_run(tmp_path, reference))

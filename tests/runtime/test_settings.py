@@ -44,6 +44,7 @@ def test_every_named_variable_reaches_its_setting():
         "REGULATORY_REPORTING_API": "https://reg.test",
         "LAB_SYSTEM_ENDPOINT": "https://lab.test",
         "HIPAA_COMPLIANCE_MODE": "limited",
+        "SURROGATE_KEYS": "derived",
         "DATA_RETENTION_DAYS": "1",
         "AUDIT_LOG_ENABLED": "false",
     }
@@ -54,6 +55,7 @@ def test_every_named_variable_reaches_its_setting():
     assert places["regulatory_api"].url == "https://reg.test"
     assert places["lab_system"].url == "https://lab.test"
     assert settings.privacy.hipaa_compliance_mode == "limited"
+    assert settings.privacy.surrogate_keys == "derived"
     assert settings.retention.data_retention_days == 1
     assert settings.retention.audit_log_enabled is False
 

@@ -1,21 +1,27 @@
 """A simulated trial taken through the whole chain once; the scenarios look at what it left."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clinical_lakehouse.ingestion.identity import opened
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.runner import Request
 from clinical_lakehouse.local.workspace import Workspace, open_workspace
 from clinical_lakehouse.methods.content_hash import content_hash
+from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.simulation import TrialPlan, simulate
 from clinical_lakehouse.simulation.plan import months_after
 from clinical_lakehouse.tables.catalog import all_tables
+from clinical_lakehouse.tables.vault import SUBJECT
 
+AS_OF = datetime(2024, 6, 30, tzinfo=UTC)
 LAYERS = ("silver", "omop", "gold")
 
 
@@ -51,8 +57,22 @@ def make_trial(folder: Path, plan: TrialPlan) -> Trial:
     landing = folder / "landing"
     simulate(landing, plan)
     truth = json.loads((landing / "truth.json").read_text())
-    workspace = open_workspace(load_bundle("dev"), folder / "lake", lambda event: None)
+    workspace = open_comparable(folder / "lake")
     return Trial(plan, landing, truth, workspace)
+
+
+def open_comparable(root: Path) -> Workspace:
+    """A lake whose keys and offsets are derived: one secret and the same files give the same."""
+    workspace = open_workspace(load_bundle("dev"), root, lambda event: None)
+    privacy = workspace.settings.privacy.model_copy(update={"surrogate_keys": "derived"})
+    settings = workspace.settings.model_copy(update={"privacy": privacy})
+    return replace(workspace, settings=settings)
+
+
+def people(workspace: Workspace) -> list[Any]:
+    """Rows of vault.subject, opened."""
+    run = Run(workspace.lake, workspace.settings, AS_OF, "people")
+    return opened(workspace.lake.read(SUBJECT), vault_keys(run).seals).collect()
 
 
 def hashes(workspace: Workspace, layers: tuple[str, ...] = LAYERS) -> dict[str, str]:

@@ -44,7 +44,8 @@ def _run_until_killed(trial, task: str) -> None:
     ]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        env={**os.environ, "CLINICAL_DRIVER_MEMORY": "1g"}, start_new_session=True,
+        env={**os.environ, "CLINICAL_DRIVER_MEMORY": "1g", "SURROGATE_KEYS": "derived"},
+        start_new_session=True,
     )  # fmt: skip
     for line in process.stderr:
         if f".{task}: started" in line:

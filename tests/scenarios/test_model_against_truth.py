@@ -8,7 +8,7 @@ import pytest
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation.oracle import auroc, index_rows
 from clinical_lakehouse.simulation.plan import months_after
-from tests.scenarios.conftest import failures, make_trial
+from tests.scenarios.conftest import failures, make_trial, people
 
 
 @pytest.fixture(scope="module", params=[300])
@@ -23,11 +23,15 @@ def demo(spark, tmp_path_factory, request):
 def _scores(demo) -> list[tuple[str, date, float]]:
     """Source id, index date as it really was, and score, of the held-out rows."""
     rows = demo.sql(
-        "SELECT v.patient_id, v.date_shift_days, p.index_date, p.score FROM gold.prediction p "
-        "JOIN silver.subject s ON s.research_subject_key = p.research_subject_key "
-        "JOIN vault.subject v ON v.subject_key = s.subject_key"
+        "SELECT s.subject_key, p.index_date, p.score FROM gold.prediction p "
+        "JOIN silver.subject s ON s.research_subject_key = p.research_subject_key"
     )
-    return [(r.patient_id, r.index_date - timedelta(days=r.date_shift_days), r.score) for r in rows]
+    known = {row.subject_key: row for row in people(demo.workspace)}
+    of = [known[row.subject_key] for row in rows]
+    return [
+        (who.patient_id, row.index_date - timedelta(days=who.date_shift_days), row.score)
+        for row, who in zip(rows, of, strict=True)
+    ]
 
 
 @pytest.mark.soak

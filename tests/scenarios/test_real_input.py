@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.runner import Request
-from clinical_lakehouse.local.workspace import Workspace, open_workspace
-from tests.scenarios.conftest import failures, give_secret, hashes
+from clinical_lakehouse.local.workspace import Workspace
+from tests.scenarios.conftest import failures, give_secret, hashes, open_comparable
 
 AS_OF = "2026-01-01T00:00:00Z"
 SECRET = "b6f5c0e0" * 8
@@ -18,7 +17,7 @@ SECRET = "b6f5c0e0" * 8
 def _ingested(landing: Path, root: Path) -> Workspace:
     """A lake with the same vault secret each time, so that two lakes can be compared."""
     give_secret(root, bytes.fromhex(SECRET))
-    workspace = open_workspace(load_bundle("dev"), root, lambda event: None)
+    workspace = open_comparable(root)
     parameters = {"landing": str(landing), "as_of": AS_OF}
     result = workspace.run(Request("clinical_data_pipeline", parameters))
     assert result.ok, failures(result)

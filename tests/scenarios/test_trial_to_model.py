@@ -8,10 +8,8 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
-from clinical_lakehouse.local.bundle import load_bundle
-from clinical_lakehouse.local.workspace import open_workspace
 from clinical_lakehouse.tables.catalog import all_tables
-from tests.scenarios.conftest import Trial, failures, give_secret, hashes
+from tests.scenarios.conftest import Trial, failures, give_secret, hashes, open_comparable
 
 
 def test_every_row_received_is_loaded_quarantined_or_a_duplicate(trial):
@@ -172,7 +170,7 @@ def test_file_order_does_not_matter(trial, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     root = tmp_path / "lake"
     give_secret(root, trial.secret)
-    other = open_workspace(load_bundle("dev"), root, lambda event: None)
+    other = open_comparable(root)
     moved = Trial(trial.plan, landing, trial.truth, other)
     result = moved.run("clinical_data_pipeline")
     assert result.ok, failures(result)

@@ -3,11 +3,8 @@
 import json
 
 import pytest
-from pyspark.sql import functions as F
 
 from clinical_lakehouse.local import trace
-from clinical_lakehouse.methods.surrogate import surrogate_key
-from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.standardization import lineage
 from clinical_lakehouse.standardization.events import SOURCES
 from clinical_lakehouse.tables import silver
@@ -24,13 +21,11 @@ pytestmark = pytest.mark.soak
 def known(mapped_lake):
     """Keys by silver table of every valid row of bronze, and every key an event can have in OMOP
     with its silver record."""
-    secret = vault_secret(synthea_run(mapped_lake))
     rows = mapped_lake.read(FHIR_RESOURCE).filter("status = 'valid'")
     received = {}
     for table, kind in trace._TYPES.items():
-        key = surrogate_key(secret, kind, F.col("resource_id"))
-        own = rows.filter(F.col("resource_type") == kind).select(key).collect()
-        received[table] = {row[0] for row in own}
+        own = trace._keyed(synthea_run(mapped_lake), rows.filter(rows.resource_type == kind), kind)
+        received[table] = {row.own_key for row in own.select("own_key").collect()}
     counts, derived = trace._map_counts(mapped_lake), {}
     for source in SOURCES:
         table = source.table

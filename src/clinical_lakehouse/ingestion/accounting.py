@@ -38,6 +38,12 @@ def only_of_type(rows: DataFrame, resource_type: str) -> DataFrame:
     return only_valid(rows).filter(F.col("resource_type") == resource_type)
 
 
+def persons_of(bronze: DataFrame) -> DataFrame:
+    """Everybody (patient_id) of whom a valid Patient has been received, deleted since or not."""
+    patients = only_of_type(bronze, "Patient").filter("NOT is_deleted")
+    return patients.select(F.col("resource_id").alias("patient_id")).distinct()
+
+
 def only_repeated(rows: DataFrame, older: DataFrame) -> DataFrame:
     """Valid rows whose type, id and bytes stand in `older` or earlier among `rows`.
 

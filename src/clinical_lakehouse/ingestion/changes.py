@@ -6,7 +6,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 
 from clinical_lakehouse.ingestion.accounting import only_of_type
-from clinical_lakehouse.ingestion.trial_views import only_over_89
+from clinical_lakehouse.ingestion.people import only_over_89
 
 
 @dataclass(frozen=True)

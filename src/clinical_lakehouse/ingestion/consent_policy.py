@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 # The elements, in this order, whose first value dates a resource; a period counts by its start.
 # Patient is no event: it goes with the person.
@@ -53,3 +54,8 @@ class Policy:
     retrospective_codes: tuple[str, ...]
     policy_systems: tuple[str, ...]
     clinical_systems: tuple[str, ...]
+
+
+def policy_of(privacy: Any, as_of: datetime) -> Policy:
+    """The policy that settings (`privacy`) ask for, at one moment."""
+    return Policy(as_of, privacy.consent_when_absent, **privacy.consent.model_dump())

@@ -9,8 +9,8 @@ from clinical_lakehouse.ingestion.unresolved import files_to_resolve, unresolved
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
 
@@ -70,7 +70,7 @@ def _assess(run: Run) -> None:
     times, until = export_times(files, manifests), loaded_until(files, manifests)
     linked, key_of = (
         run.settings.completeness.linked_types,
-        partial(surrogate_key, vault_secret(run)),
+        partial(surrogate_key, vault_keys(run).pseudonym),
     )
     found = completeness(run.lake.read(FHIR_RESOURCE), times, until, linked, key_of)
     kept = run.lake.read(silver.ENCOUNTER).select("encounter_key")

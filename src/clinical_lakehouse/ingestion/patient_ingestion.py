@@ -8,8 +8,8 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import SettingsError
-from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
+from clinical_lakehouse.errors import LakeError
+from clinical_lakehouse.ingestion import consent, identity
 from clinical_lakehouse.ingestion.accounting import (
     UNKNOWN_SUBJECT,
     Stored,
@@ -24,18 +24,13 @@ from clinical_lakehouse.ingestion.accounting import (
     only_valid,
     per_file,
     per_file_and_type,
+    persons_of,
     row_count,
     totals,
 )
 from clinical_lakehouse.ingestion.changes import Changes, affected
-from clinical_lakehouse.ingestion.consent import (
-    per_person_decision,
-    per_resource_decision,
-    without_deleted,
-)
-from clinical_lakehouse.ingestion.consent_policy import Policy
+from clinical_lakehouse.ingestion.consent_policy import policy_of
 from clinical_lakehouse.ingestion.consent_windows import consent_windows
-from clinical_lakehouse.ingestion.identity import only_changed, with_identity
 from clinical_lakehouse.ingestion.landing import Found, Surveyed, bins, find
 from clinical_lakehouse.ingestion.manifests import (
     Manifest,
@@ -44,14 +39,16 @@ from clinical_lakehouse.ingestion.manifests import (
     rows_of_manifests,
     with_times,
 )
+from clinical_lakehouse.ingestion.people import with_site
 from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, surveyed_of, surveyor
+from clinical_lakehouse.ingestion.unread import unread_elements
 from clinical_lakehouse.ingestion.versions import only_deleted, version_time
-from clinical_lakehouse.ingestion.view import View, flattened, stored_keys, with_lost
+from clinical_lakehouse.ingestion.view import View, compiled_view, flattened, stored_keys, with_lost
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.vault_keys import VaultKeys, vault_keys
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
     CONSENT_DECISION,
@@ -62,16 +59,17 @@ from clinical_lakehouse.tables.bronze import (
     PUBLISH_SCOPE,
     QUARANTINE,
 )
-from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.views import SilverView, Step, silver_views
 
 _VALIDATE = "patient-ingestion-validate"
 _PUBLISH = "patient-ingestion-publish"
 _SURVEY_TASKS = 16
-_TYPED_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
-_SILVER = (silver.PATIENT, *(view.table for view in _TYPED_VIEWS))
-_PERSONAL = tuple(view.resource_type for view in _TYPED_VIEWS if view.is_personal)
+_DRAWS = 3  # two of 10 million random keys are the same once in 100,000 runs
+_SILVER = tuple(view.table for view in silver_views())
+_PERSONAL = tuple(view.resource for view in silver_views() if view.is_personal)
+_VAULT = (vault.SUBJECT, vault.SEALED_KEY)
 # What a trial's export is expected to hold; a missing type is no error, and said.
-_EXPECTED = ("Patient", *(view.resource_type for view in _TYPED_VIEWS))
+_EXPECTED = tuple(dict.fromkeys(view.resource for view in silver_views()))
 
 
 @task(
@@ -110,7 +108,7 @@ def _manifests(run: Run, folder: Path, found: Found) -> dict[str, Manifest]:
         table = ops.LANDING_MANIFEST
         rows = run.lake.frame(table, rows_of_manifests(manifests, run.as_of))
         columns = [name for name in table.column_names if name != "received_at"]
-        _upsert(run, table, only_changed(rows, run.lake.read(table), columns))
+        run.lake.upsert(table, identity.only_changed(rows, run.lake.read(table), columns))
     return manifests
 
 
@@ -154,13 +152,10 @@ def _read_into_bronze(run: Run, files: Sequence[Surveyed]) -> None:
     if not packed:
         return
     names = {file.file_id: file.name for file in files}
-    rows = run.lake.spread(len(packed), reader(packed, names), ROW_DDL)
-    stamped = rows.withColumns(
-        {
-            "last_updated_at": version_time(F.lit(run.as_of)),
-            "received_at": F.lit(run.as_of).cast("timestamp"),
-        }
-    )
+    read = reader(packed, names, frozenset(run.settings.privacy.known_modifier_extensions))
+    rows = run.lake.spread(len(packed), read, ROW_DDL)
+    updated, now = version_time(F.lit(run.as_of)), F.lit(run.as_of).cast("timestamp")
+    stamped = rows.withColumns({"last_updated_at": updated, "received_at": now})
     run.lake.append(FHIR_RESOURCE, stamped.drop("last_updated"))
 
 
@@ -177,10 +172,10 @@ def validate(run: Run) -> Metrics:
     bronze = run.lake.read(FHIR_RESOURCE)
     new = run.lake.read(FHIR_RESOURCE, since=since).drop("content", "reference_targets")
     older = run.lake.read(FHIR_RESOURCE, version=since) if since >= 0 else bronze.limit(0)
-    persons = _persons(bronze)
-    _append_missing(run, DUPLICATE, only_repeated(new, older))
+    persons = persons_of(bronze)
+    run.lake.append_missing(DUPLICATE, only_repeated(new, older))
     repeated = run.lake.read(DUPLICATE)
-    _append_missing(run, QUARANTINE, only_refused(new, repeated, persons))
+    run.lake.append_missing(QUARANTINE, only_refused(new, repeated, persons))
     released = _release(run, persons) if since >= 0 else []
     files = new.filter(~F.col("file_id").isin(released)).select("file_id").distinct()
     rows = bronze.filter(F.col("file_id").isin(released)).drop("content")
@@ -188,28 +183,6 @@ def validate(run: Run) -> Metrics:
     totals = _account(run, rows if since >= 0 else new)
     move_bookmarks(run, _VALIDATE, {FHIR_RESOURCE.name: version})
     return {**totals, "resources_released": len(released)}
-
-
-def _persons(bronze: DataFrame) -> DataFrame:
-    """Everybody of whom a valid Patient has been received, deleted since or not."""
-    patients = only_of_type(bronze, "Patient").filter("NOT is_deleted")
-    return patients.select(F.col("resource_id").alias("patient_id")).distinct()
-
-
-def _append_missing(run: Run, table: Table, rows: DataFrame) -> None:
-    """Append what is not there by key: a killed run's rows are not written twice."""
-    known = run.lake.read(table).select(*table.key)
-    run.lake.append(table, rows.join(known, list(table.key), "left_anti"))
-
-
-def _upsert(run: Run, table: Table, rows: DataFrame) -> None:
-    """Bring new and changed rows into a table; a MERGE only where a key is there already."""
-    known = run.lake.read(table).select(*table.key)
-    is_made = run.lake.exists(table)
-    if is_made and not rows.join(known, list(table.key), "left_semi").isEmpty():
-        run.lake.merge(table, rows)
-    elif not is_made or not rows.isEmpty():
-        run.lake.append(table, rows)
 
 
 def _release(run: Run, persons: DataFrame) -> list[str]:
@@ -225,7 +198,7 @@ def _release(run: Run, persons: DataFrame) -> list[str]:
 def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
     """Write the ledger of these files, whole, and check it; totals of what this run received."""
     refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
-    _upsert(run, ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
+    run.lake.upsert(ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
     ledger = run.lake.read(ops.LANDING_FILE)
     check_balance(ledger)
     return totals(ledger, run.as_of, _EXPECTED)
@@ -234,13 +207,13 @@ def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
 @task(reads=[FHIR_RESOURCE], writes=[CONSENT_WINDOW, CONSENT_DECISION, CONSENT_DENIAL])
 def check_consent(run: Run) -> Metrics:
     """Decide for every person, and by date and kind for every resource, what may go to silver."""
-    bronze, policy = run.lake.read(FHIR_RESOURCE), _consent_policy(run)
+    bronze, policy = run.lake.read(FHIR_RESOURCE), policy_of(run.settings.privacy, run.as_of)
     consents = only_of_type(bronze, "Consent")
     if run.lake.exists(CONSENT_WINDOW) or not consents.isEmpty():
         encounters = only_of_type(bronze, "Encounter")
         run.lake.replace(CONSENT_WINDOW, consent_windows(consents, encounters, policy))
     windows = run.lake.read(CONSENT_WINDOW)
-    _decide(run, per_person_decision(_persons(bronze), windows, policy))
+    _decide(run, consent.per_person_decision(persons_of(bronze), windows, policy))
     now = run.lake.read(CONSENT_DECISION).groupBy("is_permitted", "is_partial").count().collect()
     counts = {(row["is_permitted"], row["is_partial"]): row["count"] for row in now}
     partly = counts.get((True, True), 0)
@@ -256,15 +229,10 @@ def _decide(run: Run, decisions: DataFrame) -> None:
     """Write down what changed; nothing of a person whose Patient is deleted is permitted."""
     deleted = only_deleted(only_of_type(run.lake.read(FHIR_RESOURCE), "Patient"))
     columns = [name for name in CONSENT_DECISION.column_names if name != "decided_at"]
-    now = without_deleted(decisions, deleted)
-    changed = only_changed(now, run.lake.read(CONSENT_DECISION), columns)
+    now = consent.without_deleted(decisions, deleted)
+    changed = identity.only_changed(now, run.lake.read(CONSENT_DECISION), columns)
     changed = changed.withColumn("decided_at", F.lit(run.as_of).cast("timestamp"))
-    _upsert(run, CONSENT_DECISION, changed)
-
-
-def _consent_policy(run: Run) -> Policy:
-    privacy = run.settings.privacy
-    return Policy(run.as_of, privacy.consent_when_absent, **privacy.consent.model_dump())
+    run.lake.upsert(CONSENT_DECISION, changed)
 
 
 def _deny_resources(run: Run, partly: int) -> int:
@@ -273,27 +241,42 @@ def _deny_resources(run: Run, partly: int) -> int:
         return 0
     valid, windows = only_valid(run.lake.read(FHIR_RESOURCE)), run.lake.read(CONSENT_WINDOW)
     people = run.lake.read(CONSENT_DECISION).filter("is_partial")
-    decided = per_resource_decision(valid, windows, people).filter("NOT is_permitted")
+    decided = consent.per_resource_decision(valid, windows, people).filter("NOT is_permitted")
     return run.lake.replace(CONSENT_DENIAL, decided.drop("is_permitted")).inserted
 
 
-@task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT])
+@task(reads=[FHIR_RESOURCE], writes=[vault.SUBJECT, vault.SEALED_KEY])
 def deidentify(run: Run) -> Metrics:
-    """Give every person a surrogate key and a date offset, kept in the vault."""
-    is_new = not run.lake.exists(vault.SUBJECT)
-    secret = vault_secret(run, may_make=is_new)
-    is_strict = run.settings.privacy.hipaa_compliance_mode == "strict"
-    most_days = run.settings.privacy.date_shift_days if is_strict else 0
-    rows = with_identity(_persons(run.lake.read(FHIR_RESOURCE)), secret, most_days)
-    stored = run.lake.read(vault.SUBJECT)
-    changed = only_changed(rows, stored, vault.SUBJECT.column_names)
-    rekeyed = changed.select("patient_id", "subject_key").join(
-        stored.select("patient_id", F.col("subject_key").alias("old")), "patient_id"
-    )
-    if not is_new and not rekeyed.filter("subject_key <> old").isEmpty():
-        raise SettingsError("the vault's key is not the one this lake was made with; restore it")
-    _upsert(run, vault.SUBJECT, changed)
-    return {"persons": run.lake.read(vault.SUBJECT).count(), "mode": _mode(run)}
+    """Give every person a surrogate key and a date offset, kept in the vault, the id sealed."""
+    keys = vault_keys(run, may_make=True)
+    for _ in range(_DRAWS):
+        _seal_people(run, keys)
+        known = run.lake.read(vault.SUBJECT)
+        counts = known.agg(F.count(F.lit(1)), F.count_distinct("subject_key")).collect()[0]
+        if counts[0] == counts[1]:
+            return {"persons": counts[0], "mode": _mode(run)}
+        run.lake.merge(vault.SUBJECT, identity.only_repeated_keys(known), deleted="is_repeated")
+    raise LakeError("two people have one surrogate key; set privacy.surrogate_keys: random")
+
+
+def _seal_people(run: Run, keys: VaultKeys) -> None:
+    """Add whom the vault does not know, what is newly said of the others, and dates moved by what
+    the settings allow. What is drawn is evaluated by the one write alone."""
+    privacy, before = run.settings.privacy, run.lake.read(vault.SUBJECT)
+    is_derived, is_made = privacy.surrogate_keys == "derived", run.lake.exists(vault.SUBJECT)
+    most_days = privacy.date_shift_days if _mode(run) == "strict" else 0
+    rule = identity.Identities(most_days, keys.pseudonym if is_derived else None)
+    patients = only_of_type(run.lake.read(FHIR_RESOURCE), "Patient")
+    said = identity.newly_said(patients, before, keys.pseudonym)
+    for look in (rule.redated, lambda known: identity.with_what_is_said(known, said)):
+        rows = look(identity.opened(run.lake.read(vault.SUBJECT), keys.seals))
+        if is_made and not rows.isEmpty():
+            run.lake.merge(vault.SUBJECT, identity.sealed(rows, keys.seal))
+    new = identity.only_new(said, before)
+    if not is_made or not new.isEmpty():
+        made = identity.sealed(new.join(rule.of(new), "patient_index"), keys.seal)
+        made = made.withColumn("first_seen_at", F.lit(run.as_of).cast("timestamp"))
+        run.lake.append(vault.SUBJECT, made)
 
 
 def _mode(run: Run) -> str:
@@ -301,40 +284,50 @@ def _mode(run: Run) -> str:
 
 
 @task(
-    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, vault.SUBJECT, ops.BOOKMARK],
-    writes=[*_SILVER, PUBLISH_SCOPE, ops.BOOKMARK],
+    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, *_VAULT, ops.BOOKMARK],
+    writes=[*_SILVER, PUBLISH_SCOPE, ops.UNREAD_ELEMENT, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
     """Bring silver to the newest valid versions of permitted people, without identifiers."""
     sources = (FHIR_RESOURCE, CONSENT_DECISION, vault.SUBJECT)
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
-    views = [trial_views.patient_view(run.as_of), *_TYPED_VIEWS]
-    affected = _stored_scope(run, since) if since else None
-    views = _touched(run, views, affected)
-    write = partial(_write, run, _people(run), affected)
+    keys = vault_keys(run)
+    affected = _stored_scope(run, keys, since) if since else None
+    write = partial(_write, run, keys, _people(run, keys), affected)
+    withheld = run.settings.privacy.zip3_withheld
+    compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
     with ThreadPoolExecutor(2) as pool:
+        # A view that is wrong stops the task before anything is written.
+        views = list(pool.map(compiled, _touched(run, affected)))
         list(pool.map(write, views))
+    _note_unread(run, views, since, versions)
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
     return {"tables_written": len(views), "mode": _mode(run), **kept}
 
 
-def _touched(run: Run, views: Sequence[View], affected: DataFrame | None) -> list[View]:
-    """The views whose type has rows to publish; on the first run the other tables are made."""
+def _touched(run: Run, affected: DataFrame | None) -> list[SilverView]:
+    """The views whose type has rows to publish, most rows first; all tables are made.
+
+    A view that is new in this lake has everything to publish.
+    """
     rows = only_valid(run.lake.read(FHIR_RESOURCE)) if affected is None else affected
-    types = {row[0] for row in rows.select("resource_type").distinct().collect()}
-    if affected is None:
-        for view in views:
-            run.lake.ensure(view.table)
-    return [view for view in views if view.resource_type in types]
+    counts = {row[0]: row[1] for row in rows.groupBy("resource_type").count().collect()}
+    new = [view for view in silver_views() if not run.lake.exists(view.table)]
+    for view in new:
+        run.lake.ensure(view.table)
+    late = new if affected is not None else []
+    touched = [view for view in silver_views() if view.resource in counts or view in late]
+    return sorted(touched, key=lambda view: -counts.get(view.resource, 0))
 
 
-def _people(run: Run) -> DataFrame:
+def _people(run: Run, keys: VaultKeys) -> DataFrame:
     """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
-    people = run.lake.read(vault.SUBJECT).join(permitted, "patient_id", "left_semi")
+    known = identity.opened(run.lake.read(vault.SUBJECT), keys.seals)
+    people = known.join(permitted, "patient_id", "left_semi")
     return people.join(_denied(run, "Patient", "patient_id"), "patient_id", "left_anti")
 
 
@@ -344,43 +337,60 @@ def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
     return denials.filter(F.col("resource_type") == resource_type).select(name)
 
 
-def _stored_scope(run: Run, since: dict[str, int]) -> DataFrame:
+def _stored_scope(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     """Write down what is affected, once, for every view to read."""
-    run.lake.replace(PUBLISH_SCOPE, _affected(run, since))
+    run.lake.replace(PUBLISH_SCOPE, _affected(run, keys, since))
     return run.lake.read(PUBLISH_SCOPE)
 
 
-def _affected(run: Run, since: dict[str, int]) -> DataFrame:
+def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     """Types and ids of the resources whose silver rows may change since the bookmarks."""
     new = run.lake.read(FHIR_RESOURCE, since=since[FHIR_RESOURCE.name])
-    people = [
-        run.lake.read(table, since=since[table.name]).select("patient_id")
-        for table in (CONSENT_DECISION, vault.SUBJECT)
-    ]
+    decided = run.lake.read(CONSENT_DECISION, since=since[CONSENT_DECISION.name])
+    rekeyed = run.lake.read(vault.SUBJECT, since=since[vault.SUBJECT.name])
+    rekeyed = identity.opened(rekeyed, keys.seals).select("patient_id")
     changed = Changes(
         only_valid(run.lake.read(FHIR_RESOURCE)),
         only_valid(new),
-        people[0].union(people[1]),
+        decided.select("patient_id").union(rekeyed),
         run.lake.read(CONSENT_DECISION).filter("is_partial").select("patient_id"),
     )
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
-    return affected(changed, young, run.as_of)
+    return affected(changed, identity.opened(young, keys.seals), run.as_of)
 
 
-def _write(run: Run, people: DataFrame, affected: DataFrame | None, view: View) -> None:
-    """Replace the view's table on the first run; later merge what changed and remove the rest."""
-    key_of = partial(surrogate_key, vault_secret(run))
+def _note_unread(
+    run: Run, views: Sequence[View], since: dict[str, int], now: dict[str, int]
+) -> None:
+    """Write down which elements of the new resources no view reads; a killed run's go first."""
+    before, version = since.get(FHIR_RESOURCE.name, -1), now[FHIR_RESOURCE.name]
+    if version > before:
+        new = only_valid(run.lake.read(FHIR_RESOURCE, since=before))
+        rows = unread_elements(new.filter("NOT is_deleted"), views, version)
+        run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
+
+
+def _write(
+    run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, view: View
+) -> None:
+    """Replace a view's table the first time; later merge what changed and remove the rest."""
+    key_of = partial(surrogate_key, keys.pseudonym)
     bronze = run.lake.read(FHIR_RESOURCE)
-    if view.table is silver.SUBJECT:
-        people = trial_views.with_site(people, only_of_type(bronze, "Patient"))
+    if Step.SUBJECT_SITE in view.silver.steps.values():
+        people = with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
     rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
-    if affected is None:
+    # A table without a version after its making: never written, on whatever run that was.
+    if affected is None or run.lake.version(view.table) < 1:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
         return
     ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
-    before = stored_keys(view, run.lake.read(view.table), ids, key_of)
+    own = key_of(view.resource_type, F.col("resource_id"))
+    touched_keys = ids.select(own.alias(view.table.key[0]))
+    if view.table is silver.PATIENT:
+        touched_keys = identity.keys_of(ids, run.lake.read(vault.SUBJECT), keys.pseudonym)
+    before = stored_keys(view, run.lake.read(view.table), touched_keys)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")

@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.ingestion.accounting import UNKNOWN_SUBJECT, only_open, only_valid
-from clinical_lakehouse.ingestion.reading import ROW_DDL, STORED, rejudge
+from clinical_lakehouse.ingestion.reading import ROW_DDL, STORED, rejudger
 from clinical_lakehouse.ingestion.versions import PLACE
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
@@ -57,7 +57,8 @@ def _check(run: Run) -> None:
 def _accept(run: Run, chosen: DataFrame) -> None:
     """Judge the rows again as they stand in bronze; what is valid now is marked so there."""
     stored = run.lake.read(FHIR_RESOURCE).join(chosen.select(*PLACE), list(PLACE), "left_semi")
-    judged = stored.select(*STORED).mapInArrow(rejudge, ROW_DDL)
+    judge = rejudger(frozenset(run.settings.privacy.known_modifier_extensions))
+    judged = stored.select(*STORED).mapInArrow(judge, ROW_DDL)
     received = stored.select(*PLACE, "received_at")
     valid = only_valid(judged).join(received, list(PLACE)).withColumn(
         "last_updated_at", F.col("last_updated").try_cast("timestamp")

@@ -1,7 +1,8 @@
 """What a worker does: reads its chunks, judges each resource, and gives rows as Arrow batches."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ SURVEY_DDL = (
 )
 Row = tuple[Any, ...]
 Place = tuple[str, int, int, int]  # file_id, line, entry, byte offset in the unpacked file
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a resource is read with beside itself: when its file was exported (manifest), and the
+    urls of modifierExtensions that are known."""
+
+    exported_at: str | None
+    modifiers: Set[str]
+
+
 STORED = ("file_id", "file_name", "line", "entry", "byte_offset", "content")
 
 
@@ -122,11 +134,14 @@ def surveyed_of(folder: Path, row: Mapping[str, Any]) -> Surveyed:
 
 
 def reader(
-    packed: Sequence[Sequence[Chunk]], names: Mapping[str, str]
+    packed: Sequence[Sequence[Chunk]],
+    names: Mapping[str, str],
+    modifiers: Set[str] = frozenset(),
 ) -> Callable[[Batches], Batches]:
     """A function for mapInArrow: numbers of bins in, one row per resource out.
 
-    `names` are the files' names below the landing folder, by file_id.
+    `names` are the files' names below the landing folder, by file_id; `modifiers` the urls of known
+    modifierExtensions.
     """
 
     def run(batches: Batches) -> Batches:
@@ -134,26 +149,32 @@ def reader(
             rows = (
                 (row[0], names[row[0]], *row[1:])
                 for chunk in packed[number]
-                for row in rows_of(chunk)
+                for row in rows_of(chunk, modifiers)
             )
             yield from _bounded(rows)
 
     return run
 
 
-def rejudge(batches: Batches) -> Batches:
-    """For mapInArrow: the STORED columns of bronze in, rows as `reader` gives them out.
+def rejudger(modifiers: Set[str]) -> Callable[[Batches], Batches]:
+    """A function for mapInArrow: the STORED columns of bronze in, rows as `reader` gives them out.
 
     Judged by today's rules; rows without content are left out: there is nothing to judge.
     """
-    for batch in batches:
-        stored = zip(*(batch.column(name).to_pylist() for name in STORED), strict=True)
-        yield from _bounded(
-            (row[0], file_name, *row[1:])
-            for file_id, file_name, line, entry, at, content in stored
-            if content is not None
-            for row in _rows((file_id, line, entry, at), content.encode(), None)
-        )
+
+    def run(batches: Batches) -> Batches:
+        for batch in batches:
+            stored = zip(*(batch.column(name).to_pylist() for name in STORED), strict=True)
+            yield from _bounded(
+                (row[0], file_name, *row[1:])
+                for file_id, file_name, line, entry, at, content in stored
+                if content is not None
+                for row in _rows(
+                    (file_id, line, entry, at), content.encode(), Context(None, modifiers)
+                )
+            )
+
+    return run
 
 
 def _numbers(batches: Batches) -> Iterator[int]:
@@ -182,12 +203,12 @@ def _batch(schema: pa.Schema, rows: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def rows_of(chunk: Chunk) -> Iterator[Row]:
+def rows_of(chunk: Chunk, modifiers: Set[str] = frozenset()) -> Iterator[Row]:
     """One row per non-empty line, or per Bundle entry ordered by resource type."""
-    path = Path(chunk.path)
+    path, context = Path(chunk.path), Context(chunk.exported_at, modifiers)
     if form_of(path.name) != LINES:
         # Rows of one type side by side: readers of one type skip the pages of the others.
-        yield from sorted(_rows_of_document(chunk, path), key=lambda row: row[4] or "")
+        yield from sorted(_rows_of_document(chunk, path, context), key=lambda row: row[4] or "")
         return
     is_packed = path.name.endswith(PACKED)
     with opened(path) as stream:
@@ -200,10 +221,10 @@ def rows_of(chunk: Chunk) -> Iterator[Row]:
             if isinstance(line, str):
                 yield _refused(place, line)
             elif not line.isspace():
-                yield from _rows(place, line.strip(b" \t\r\n"), chunk.exported_at)
+                yield from _rows(place, line.strip(b" \t\r\n"), context)
 
 
-def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
+def _rows_of_document(chunk: Chunk, path: Path, context: Context) -> Iterator[Row]:
     try:
         with opened(path) as stream:
             raw = stream.read(MAX_BUNDLE_BYTES + 1)
@@ -214,28 +235,28 @@ def _rows_of_document(chunk: Chunk, path: Path) -> Iterator[Row]:
         yield _refused((chunk.file_id, 1, 0, 0), "too-large")
         return
     for number, entry in enumerate(entries_of(raw)):
-        yield _row_of_entry((chunk.file_id, 1, number, 0), entry, chunk.exported_at)
+        yield _row_of_entry((chunk.file_id, 1, number, 0), entry, context)
 
 
-def _rows(place: Place, raw: bytes, exported_at: str | None) -> Iterator[Row]:
+def _rows(place: Place, raw: bytes, context: Context) -> Iterator[Row]:
     """A line's one row; a Bundle that deletes gives a row for each of its entries instead."""
     content = with_local_references(raw)
-    verdict = judge(content)
+    verdict = judge(content, context.modifiers)
     if verdict.resource_type == "Bundle" and holds_deletions(verdict.resource or {}):
         file_id, line, _, at = place
         for number, entry in enumerate(entries_of(raw)):
-            yield _row_of_entry((file_id, line, number, at), entry, exported_at)
+            yield _row_of_entry((file_id, line, number, at), entry, context)
     else:
         yield _row(place, content, verdict)
 
 
-def _row_of_entry(place: Place, entry: Entry, exported_at: str | None) -> Row:
+def _row_of_entry(place: Place, entry: Entry, context: Context) -> Row:
     if isinstance(entry, Deletion):
-        return _deleted(place, entry, exported_at)
+        return _deleted(place, entry, context.exported_at)
     if isinstance(entry, str):
         return _refused(place, entry, REQUEST_URL if entry.endswith("-delete") else None)
     content = with_local_references(entry)
-    return _row(place, content, judge(content))
+    return _row(place, content, judge(content, context.modifiers))
 
 
 def _row(place: Place, content: bytes, verdict: Verdict) -> Row:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,11 @@ class Verdict:
     path: str | None = None
 
 
-def judge(raw: bytes) -> Verdict:
-    """The verdict on one resource's bytes."""
+def judge(raw: bytes, modifiers: Set[str] = frozenset()) -> Verdict:
+    """The verdict on one resource's bytes; `modifiers` are the modifierExtension urls we know.
+
+    An unknown one may turn a resource's meaning round (FHIR R4, 2.4.1), so the resource is refused.
+    """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -49,7 +52,26 @@ def judge(raw: bytes) -> Verdict:
     reason = _fault_of_text(raw, value, name)
     if reason is not None:
         return Verdict(value, name, reason, name)
-    return _verdict_on_structure(value, name)
+    verdict = _verdict_on_structure(value, name)
+    # A key may be written with escapes, which only the parsed tree shows plainly.
+    if verdict.reason is None and (b"modifierExtension" in raw or b"\\u00" in raw):
+        for path in unknown_modifiers(value, name, modifiers):
+            return Verdict(value, name, "unknown-modifier-extension", path)
+    return verdict
+
+
+def unknown_modifiers(node: Any, path: str, known: Set[str]) -> Iterator[str]:
+    """Paths of the modifierExtensions whose url is not among `known`."""
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            yield from unknown_modifiers(item, f"{path}[{number}]", known)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name == "modifierExtension":
+                unknown = (n for n, e in enumerate(value) if e.get("url") not in known)
+                yield from (f"{path}.{name}[{number}]" for number in unknown)
+            else:
+                yield from unknown_modifiers(value, f"{path}.{name}", known)
 
 
 def _verdict_on_structure(value: dict[str, Any], name: str) -> Verdict:

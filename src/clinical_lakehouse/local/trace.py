@@ -7,21 +7,22 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.ingestion import clinical_views, observation_view, trial_views
+from clinical_lakehouse.ingestion.identity import with_index
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
-from clinical_lakehouse.runtime.secrets import vault_secret
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.standardization import eras, lineage
 from clinical_lakehouse.standardization.events import SOURCES, Source
-from clinical_lakehouse.tables import omop_clinical, omop_derived, omop_vocabulary, silver
+from clinical_lakehouse.tables import omop_clinical, omop_derived, omop_vocabulary
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
 from clinical_lakehouse.tables.catalog import table_named
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import CODE_MAP, UNPLACED_RECORD
+from clinical_lakehouse.tables.vault import SUBJECT
+from clinical_lakehouse.tables.views import silver_views
 
-_VIEWS = (observation_view.VIEW, *clinical_views.VIEWS, *trial_views.VIEWS)
-_TYPES = {silver.PATIENT.name: "Patient", **{v.table.name: v.resource_type for v in _VIEWS}}
+_TYPES = {view.table.name: view.resource for view in silver_views()}
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,9 @@ def destinations(lake: Lakehouse, table: Table, key: int) -> list[Record]:
 
 def places(run: Run, record: Record) -> list[Place]:
     """Every version of the resource that a silver record is made of, as it stands in bronze."""
-    resource_type, id_ = _TYPES[record.table], F.col("resource_id")
+    resource_type = _TYPES[record.table]
     rows = run.lake.read(FHIR_RESOURCE).filter(F.col("resource_type") == resource_type)
-    key = surrogate_key(vault_secret(run), resource_type, id_)
-    return _places(rows.filter(key == record.key))
+    return _places(_keyed(run, rows, resource_type).filter(F.col("own_key") == record.key))
 
 
 def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
@@ -105,12 +105,20 @@ def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
         return found, [*notes, Record("silver", 0, f"{resource_type} is kept in bronze only")]
     if not found:
         return [], notes
-    key = surrogate_key(vault_secret(run), resource_type, F.col("resource_id"))
-    own = received.select(key).take(1)[0][0]
-    if _holds(run.lake, table_named(table), own):
-        return found, [*notes, Record(table, own)]
+    own = _keyed(run, received, resource_type).select("own_key").take(1)
+    if own and _holds(run.lake, table_named(table), own[0][0]):
+        return found, [*notes, Record(table, own[0][0])]
     why = "retracted or deleted, or its person is not known or may not be used"
-    return found, notes or [Record(table, own, why)]
+    return found, notes or [Record(table, 0, why)]
+
+
+def _keyed(run: Run, rows: DataFrame, resource_type: str) -> DataFrame:
+    """Bronze rows of one type with their key `own_key`; a person's stands in the vault."""
+    key, id_ = vault_keys(run).pseudonym, F.col("resource_id")
+    if resource_type != "Patient":
+        return rows.withColumn("own_key", surrogate_key(key, resource_type, id_))
+    known = run.lake.read(SUBJECT).select("patient_index", F.col("subject_key").alias("own_key"))
+    return with_index(rows.withColumn("patient_id", id_), key).join(known, "patient_index")
 
 
 def told(

@@ -1,7 +1,7 @@
-"""Surrogate keys and date offsets: HMAC-SHA256 of a source id under the lake's secret, as Columns.
+"""Surrogate keys and date offsets: HMAC-SHA256 of a source id under the lake's key, as Columns.
 
-The secret stands in Spark's query plan while a query runs; event logs of a lake are kept like its
-vault.
+The key, which the vault keeps sealed, stands in Spark's query plan while a query runs; event logs
+of a lake are kept like its vault.
 """
 
 from pyspark.sql import Column

@@ -14,7 +14,7 @@ from clinical_lakehouse.errors import AccountingError, SourceError
 from clinical_lakehouse.methods.row_mapping import Source, as_resources, read_mapping
 from clinical_lakehouse.runtime.database import Database, Survey, Window, open_database
 from clinical_lakehouse.runtime.run import Metrics, Run
-from clinical_lakehouse.runtime.settings import conf_dir
+from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import DATABASE_EXTRACT
 
 _ROWS_PER_PART = 50_000

@@ -184,6 +184,20 @@ class Lakehouse:
         finally:
             self.spark.catalog.dropTempView(view)
 
+    def append_missing(self, table: Table, rows: DataFrame) -> Commit:
+        """Add the rows whose key is not there: a killed run's rows are not written twice."""
+        known = self.read(table).select(*table.key)
+        return self.append(table, rows.join(known, list(table.key), "left_anti"))
+
+    def upsert(self, table: Table, rows: DataFrame) -> Commit | None:
+        """Bring new and changed rows; a MERGE only where a key is there, nothing for no rows."""
+        if not self.exists(table):
+            return self.append(table, rows)
+        known = self.read(table).select(*table.key)
+        if not rows.join(known, list(table.key), "left_semi").isEmpty():
+            return self.merge(table, rows)
+        return None if rows.isEmpty() else self.append(table, rows)
+
     def register(self, tables: Collection[Table]) -> None:
         """Make tables known to the session as `schema.table`, for notebooks and `sql`."""
         for table in tables:

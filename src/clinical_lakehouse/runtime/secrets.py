@@ -1,8 +1,9 @@
-"""Secrets by reference: `file:<name>` in the lake's vault folder, or `env:<NAME>`."""
+"""Secrets by reference: `file:<name>` in the lake's vault folder (0600), `env:<NAME>`, or
+`scope:<scope>/<key>`, a Databricks secret scope."""
 
+import importlib
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 
 from clinical_lakehouse.errors import SettingsError
@@ -16,12 +17,23 @@ def vault_secret(run: Run, may_make: bool = False) -> bytes:
 
     Raises SettingsError where it is missing, malformed or readable by others.
     """
-    reference = run.settings.privacy.vault_secret
+    return _vault_secret(run, "vault_secret", run.settings.privacy.vault_secret, may_make)
+
+
+def previous_vault_secret(run: Run) -> bytes | None:
+    """The secret that the vault was sealed with before, where the settings name one."""
+    reference = run.settings.privacy.vault_secret_previous
+    return _vault_secret(run, "vault_secret_previous", reference, False) if reference else None
+
+
+def _vault_secret(run: Run, setting: str, reference: str, may_make: bool) -> bytes:
     kind, _, name = reference.partition(":")
-    if kind == "env":
-        return _from_environment(name, os.environ)
+    if kind == "env" and name:
+        return _from_hex(os.environ.get(name, ""), name, setting)
+    if kind == "scope" and "/" in name:
+        return _from_hex(_from_scope(name, f"privacy.{setting}"), name, setting)
     if kind != "file" or not name or "/" in name:
-        raise SettingsError("privacy.vault_secret must be file:<name> or env:<NAME>")
+        raise SettingsError(f"privacy.{setting} must be file:<name>, env:<NAME> or scope:<s>/<key>")
     path = run.lake.root / "vault" / name
     if may_make and not path.exists():
         _make(path)
@@ -29,30 +41,47 @@ def vault_secret(run: Run, may_make: bool = False) -> bytes:
 
 
 def connection_secret(run: Run, name: str) -> str:
-    """The text that a connection's `secret` refers to: `env:<NAME>`, or `file:<name>` in the vault.
+    """The text that a connection's `secret` refers to: `env:<NAME>`, `file:<name>` in the vault, or
+    `scope:<scope>/<key>`.
 
     Raises SettingsError, never with the secret, where it is missing or readable by others.
     """
     kind, _, place = (run.settings.connections[name].secret or "").partition(":")
+    setting = f"connections.{name}.secret"
     if kind == "env" and place:
         text = os.environ.get(place, "")
+    elif kind == "scope" and "/" in place:
+        text = _from_scope(place, setting)
     elif kind == "file" and place and "/" not in place:
         text = _guarded(run.lake.root / "vault" / place).decode()
     else:
-        raise SettingsError(f"connections.{name}.secret must be env:<NAME> or file:<name>")
+        raise SettingsError(f"{setting} must be env:<NAME>, file:<name> or scope:<scope>/<key>")
     if not text.strip():
-        raise SettingsError(f"connections.{name}.secret refers to {place}, which is empty; set it")
+        raise SettingsError(f"{setting} refers to {place}, which is empty; set it")
     return text.strip()
 
 
-def _from_environment(name: str, environ: Mapping[str, str]) -> bytes:
+def _from_hex(text: str, name: str, setting: str) -> bytes:
     try:
-        secret = bytes.fromhex(environ.get(name, ""))
+        secret = bytes.fromhex(text)
     except ValueError:
         secret = b""
     if len(secret) != _KEY_BYTES:
-        raise SettingsError(f"set {name} to 64 hex digits (privacy.vault_secret refers to it)")
+        raise SettingsError(f"set {name} to 64 hex digits (privacy.{setting} refers to it)")
     return secret
+
+
+def _from_scope(place: str, setting: str) -> str:
+    """A value of a Databricks secret scope; its own error may hold more than we want to show."""
+    scope, _, name = place.partition("/")
+    try:
+        dbutils = importlib.import_module("databricks.sdk.runtime").dbutils
+        return str(dbutils.secrets.get(scope, name))
+    except Exception as error:
+        raise SettingsError(
+            f"{setting}: the secret scope cannot be read ({type(error).__name__}); run on "
+            "Databricks with READ on the scope, or use file:<name> or env:<NAME>"
+        ) from None
 
 
 def _guarded(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clinical_lakehouse.errors import SettingsError
+from clinical_lakehouse.tables.conf import conf_dir
 
 
 class _Section(BaseModel):
@@ -49,14 +50,28 @@ class Consent(_Section):
     clinical_systems: tuple[str, ...]
 
 
+class Assessment(_Section):
+    """A table of people, what of it may find them again, and what must not be learnt."""
+
+    table: str
+    quasi_identifiers: tuple[str, ...]
+    sensitive: str | None = None
+    is_ordered: bool = False
+
+
 class Privacy(_Section):
-    """De-identification: mode, date offsets, consent without a document, the vault's key."""
+    """De-identification: mode, keys and date offsets, consent without a document, the vault."""
 
     hipaa_compliance_mode: Literal["strict", "limited"]
     date_shift_days: int
     consent_when_absent: Literal["permit", "deny"]
     consent: Consent
     vault_secret: str
+    vault_secret_previous: str | None = None
+    surrogate_keys: Literal["random", "derived"]
+    known_modifier_extensions: tuple[str, ...]
+    zip3_withheld: tuple[str, ...]
+    reidentification: tuple[Assessment, ...]
     data_use_agreement: str | None = None
 
 
@@ -154,6 +169,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "REGULATORY_REPORTING_API": ("connections", "regulatory_api", "url"),
     "LAB_SYSTEM_ENDPOINT": ("connections", "lab_system", "url"),
     "HIPAA_COMPLIANCE_MODE": ("privacy", "hipaa_compliance_mode"),
+    "SURROGATE_KEYS": ("privacy", "surrogate_keys"),
     "DATA_RETENTION_DAYS": ("retention", "data_retention_days"),
     "AUDIT_LOG_ENABLED": ("retention", "audit_log_enabled"),
 }
@@ -176,17 +192,6 @@ def load_settings(
         return Settings.model_validate({"env": env, **merged})
     except ValidationError as error:
         raise SettingsError(_explain(error, env)) from None
-
-
-def conf_dir() -> Path:
-    """The folder of settings: CLINICAL_CONF_DIR, the checkout's conf/, or the installed one."""
-    named = os.environ.get("CLINICAL_CONF_DIR")
-    checkout = Path(__file__).parents[3] / "conf"
-    installed = Path(__file__).parents[1] / "_bundle" / "conf"
-    for folder in (Path(named) if named else checkout, checkout, installed):
-        if (folder / "base.yml").is_file():
-            return folder
-    raise SettingsError("conf/base.yml is missing; set CLINICAL_CONF_DIR to the folder it is in")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -109,6 +109,19 @@ UNRESOLVED_REFERENCE = Table(
     retention_days=2555,
 )
 
+UNREAD_ELEMENT = Table(
+    name="ops.unread_element",
+    comment="One row per publication, resource type and element that no view of silver reads.",
+    owner=_OWNER,
+    key=("bronze_version", "resource_type", "element_path"),
+    columns=(
+        Column("bronze_version", "BIGINT", "Version of bronze.fhir_resource published.", False),
+        Column("resource_type", "STRING", "Type of the resources.", False),
+        Column("element_path", "STRING", "e.g. note.text; * where no view reads the type.", False),
+        Column("found_count", "BIGINT", "Values among the resources new since then.", False),
+    ),
+)
+
 QUARANTINE_DECISION = Table(
     name="ops.quarantine_decision",
     comment="One row per decision on quarantined rows of one reason: who, why, how many.",
@@ -207,6 +220,24 @@ QUALITY_RESULT = Table(
         Column("checked_at", "TIMESTAMP", "as_of of the run.", False),
     ),
     retention_days=730,
+)
+
+PRIVACY_FINDING = Table(
+    name="ops.privacy_finding",
+    comment="One row per run, column and kind of identifier found where none belongs; no value.",
+    owner="compliance",
+    key=("run_id", "table_name", "column_name", "kind"),
+    columns=(
+        Column("run_id", "STRING", "The run that looked.", False),
+        Column("table_name", "STRING", "The table looked at.", False),
+        Column("column_name", "STRING", "The column.", False),
+        Column("kind", "STRING", "One of the 18 of 164.514(b)(2)(i), zip3, age, ...", False),
+        Column("severity", "STRING", "fatal, error or warn.", False),
+        Column("found_count", "BIGINT", "Rows that hold it; 1 for a column as such.", False),
+        Column("found_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    checks=(is_one_of("severity", "fatal", "error", "warn"),),
+    retention_days=2555,
 )
 
 ALERT_EVENT = Table(

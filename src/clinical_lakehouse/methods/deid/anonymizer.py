@@ -9,7 +9,7 @@ from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.methods.deid.anonymizer_config import Configuration, Rule
 from clinical_lakehouse.methods.deid.anonymizer_methods import METHODS, Step
 from clinical_lakehouse.methods.deid.fhir_tree import Node, append, json_of, prune, tree_of
-from clinical_lakehouse.methods.deid.fhirpath import values_of
+from clinical_lakehouse.methods.deid.fhirpath_evaluation import values_of
 from clinical_lakehouse.methods.deid.fhirpath_functions import MISFITS
 
 _GENERAL = frozenset(("", "Resource", "DomainResource"))

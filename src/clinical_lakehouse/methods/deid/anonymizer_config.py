@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from clinical_lakehouse.errors import SettingsError
-from clinical_lakehouse.methods.deid.fhirpath import Expression, compiled
+from clinical_lakehouse.methods.deid.fhirpath_evaluation import Expression, compiled
 
 _SECTIONS = {"fhirVersion", "processingErrors", "fhirPathRules", "parameters"}
 # Method in lower case (case does not matter) to the settings its rules may have.

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.methods.deid.anonymizer_config import Parameters, Rule
 from clinical_lakehouse.methods.deid.fhir_tree import Node, fragment_of
-from clinical_lakehouse.methods.deid.fhirpath import values_of
+from clinical_lakehouse.methods.deid.fhirpath_evaluation import values_of
 from clinical_lakehouse.methods.deid.fhirpath_functions import MISFITS, true
 from clinical_lakehouse.methods.deid.fhirpath_values import MOMENTS, written
 

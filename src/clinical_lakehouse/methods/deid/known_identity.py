@@ -61,6 +61,13 @@ def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [item for item in value if item] if isinstance(value, list) else [value] if value else []
 
 
+def tokens_of(name: str, value: str) -> list[str]:
+    """Letters and digits, in lower case, of which a text must hold one run for `known_spans` to
+    find this value in it: a cheap look before the patterns."""
+    wanted = _wanted(name == kind.NAMES, _folded(value))
+    return sorted({re.sub(r"[\W_]", "", item).lower() for item in wanted})
+
+
 def known_spans(text: str, known: Known) -> Iterator[Span]:
     """Places where the text says a known value; case, accents, spaces and dashes do not matter.
 
@@ -82,11 +89,15 @@ def _folded(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _patterns(is_name: bool, value: str) -> tuple[re.Pattern[str], ...]:
-    folded = _folded(value)
+    return tuple(_pattern(item) for item in _wanted(is_name, _folded(value)))
+
+
+def _wanted(is_name: bool, folded: str) -> list[str]:
+    """What of a value is long enough to be looked for: all of it, and each word of a name."""
     wanted = [folded] if len(re.sub(r"[\W_]", "", folded)) >= _SHORTEST_NUMBER else []
     if is_name:
         wanted += [w for w in _NAME_WORD.findall(folded) if len(w) >= _SHORTEST_NAME]
-    return tuple(_pattern(item) for item in dict.fromkeys(wanted))
+    return list(dict.fromkeys(wanted))
 
 
 def _pattern(value: str) -> re.Pattern[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Literal, Node, parse
 from clinical_lakehouse.methods.sql_on_fhir import types
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Literal, Node, parse
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _COLUMN_KEYS = frozenset(("name", "path", "description", "collection", "type", "tag"))

@@ -1,11 +1,10 @@
-"""What the input holds and the view does not take: element paths and counts, never values."""
+"""What resources hold and views do not take: element paths and counts, never values."""
 
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import orjson
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,7 +12,17 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.methods.sql_on_fhir.running import Compiled
 from clinical_lakehouse.methods.sql_on_fhir.values import Taken
 
-_SCHEMA = pa.schema([pa.field("path", pa.string()), pa.field("found", pa.int64())])
+WHOLE = "*"  # stands for all elements of a type that no view reads
+_DDL = "resource_type STRING, element_path STRING, found_count BIGINT"
+_SCHEMA = pa.schema(
+    [
+        pa.field("resource_type", pa.string()),
+        pa.field("element_path", pa.string()),
+        pa.field("found_count", pa.int64()),
+    ]
+)
+# Elements by name: how often each is there, and what lies below it.
+Found = dict[str, list[Any]]
 
 
 def dropped(compiled: Compiled, resources: DataFrame, content: str = "content") -> dict[str, int]:
@@ -22,48 +31,93 @@ def dropped(compiled: Compiled, resources: DataFrame, content: str = "content") 
     `name.given` counts values; contained resources stand as `contained<Type>`, what stands
     beside a primitive as `_birthDate`. An element used in a condition only counts as taken.
     """
-    found = resources.filter(
-        F.get_json_object(content, "$.resourceType") == compiled.view.resource
-    ).select(content)
-    counted = found.mapInArrow(_counting(), "path STRING, found BIGINT")
-    rows = counted.groupBy("path").agg(F.sum("found").alias("found")).orderBy("path").collect()
-    taken = re.compile("|".join(sorted(_patterns(compiled.trees))) or r"(?!)")
-    left = {row["path"]: row["found"] for row in rows if not taken.fullmatch(row["path"])}
-    return {path.removeprefix("."): count for path, count in left.items()}
+    kind = F.get_json_object(content, "$.resourceType").alias("resource_type")
+    typed = resources.select(kind, F.col(content).alias("content"))
+    wanted = compiled.view.resource
+    rows = per_unread_element(
+        typed.filter(F.col("resource_type") == wanted), {wanted: taken_paths(compiled)}
+    )
+    return {
+        row["element_path"]: row["found_count"] for row in rows.orderBy("element_path").collect()
+    }
 
 
-def _patterns(trees: Mapping[str, Taken]) -> set[str]:
-    found, waiting = set(), list(trees.values())
+def per_unread_element(resources: DataFrame, taken: Mapping[str, str]) -> DataFrame:
+    """resource_type, element_path, found_count of the elements that `taken` does not match.
+
+    `resources` has resource_type and content (JSON); `taken` is a pattern of element paths by type
+    (as `taken_paths` gives it). A type without a pattern is one row with the path `*`.
+    """
+    counted = resources.select("resource_type", "content").mapInArrow(_counting(taken), _DDL)
+    totals = F.sum("found_count").alias("found_count")
+    return counted.groupBy("resource_type", "element_path").agg(totals)
+
+
+def taken_paths(compiled: Compiled) -> str:
+    """A pattern of the paths (`.name.given`) of the elements that a view takes.
+
+    Where only its presence is asked for (value.exists()), an element is not taken.
+    """
+    found, waiting = set(), list(compiled.trees.values())
     while waiting:
         node = waiting.pop()
-        waiting += node.children.values()
+        waiting += [child for name, child in node.children.items() if not _is_only_seen(node, name)]
         if not node.children and node.path:
             found.add(node.path)
-    return found
+    return "|".join(sorted(found)) or r"(?!)"
 
 
-def _counting() -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _is_only_seen(node: Taken, name: str) -> bool:
+    return name in node.only_seen and not node.children[name].children
+
+
+def _counting(
+    taken: Mapping[str, str],
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found: dict[str, Found] = {}
+        whole: dict[str, int] = {}
         for batch in batches:
-            counts: Counter[str] = Counter()
-            for text in batch.column(0).to_pylist():
-                _count(json.loads(text), "", counts)
-            columns = [list(counts), list(counts.values())]
-            arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+            pairs = zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
+            for kind, text in pairs:
+                if kind in taken:
+                    _note_all(orjson.loads(text), found.setdefault(kind, {}))
+                else:
+                    whole[kind] = whole.get(kind, 0) + 1
+        rows = [(kind, WHOLE, count) for kind, count in whole.items()]
+        for kind, elements in found.items():
+            read = re.compile(taken[kind])
+            counts = _paths(elements, "")
+            rows += [(kind, p[1:], count) for p, count in counts if not read.fullmatch(p)]
+        columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
+        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
     return run
 
 
-def _count(value: Any, path: str, counts: Counter[str]) -> None:
+def _note_all(elements: Mapping[str, Any], found: Found) -> None:
+    for name, value in elements.items():
+        if name != "resourceType":
+            _note(value, name, found)
+
+
+def _note(value: Any, name: str, found: Found) -> None:
+    """Count a value under its name, or what lies below it."""
     if isinstance(value, list):
         for item in value:
-            _count(item, path, counts)
+            _note(item, name, found)
     elif isinstance(value, dict):
-        if path and isinstance(value.get("resourceType"), str):
-            path = f"{path}<{value['resourceType']}>"
-        for name, child in value.items():
-            if name != "resourceType":
-                _count(child, f"{path}.{name}", counts)
+        if "resourceType" in value:
+            name = f"{name}<{value['resourceType']}>"
+        _note_all(value, found.setdefault(name, [0, {}])[1])
     elif value is not None:
-        counts[path] += 1
+        found.setdefault(name, [0, {}])[0] += 1
+
+
+def _paths(found: Found, above: str) -> Iterator[tuple[str, int]]:
+    for name, (count, below) in found.items():
+        path = f"{above}.{name}"
+        if count:
+            yield path, count
+        yield from _paths(below, path)

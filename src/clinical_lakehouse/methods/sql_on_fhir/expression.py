@@ -6,7 +6,8 @@ from decimal import Decimal
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.methods.sql_on_fhir import fhirpath, operators, types
+from clinical_lakehouse.methods import fhirpath
+from clinical_lakehouse.methods.sql_on_fhir import operators, types
 from clinical_lakehouse.methods.sql_on_fhir.functions import FUNCTIONS
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Choice,
@@ -37,6 +38,9 @@ def evaluated(node: fhirpath.Node, scope: Scope) -> Value | Choice:
             return _member(base, name, scope)
         case fhirpath.Index(base, position):
             return _indexed(compiled(base, scope), compiled(position, scope))
+        case fhirpath.Call(fhirpath.Operation("|") as union, "first", ()):
+            parts = [compiled(part, scope) for part in _alternatives(union)]
+            return operators.first_of(parts, scope.decimals)
         case fhirpath.Call(base, name, arguments):
             function = FUNCTIONS.get(name)
             if function is None:
@@ -101,6 +105,13 @@ def _indexed(value: Value, position: Value) -> Value:
     if value.many:
         return replace(value, column=F.get(value.column, at), many=False, beside=None)
     return replace(value, column=F.when(at == 0, value.column))
+
+
+def _alternatives(node: fhirpath.Node) -> list[fhirpath.Node]:
+    """The operands of a | b | c."""
+    if isinstance(node, fhirpath.Operation) and node.operator == "|":
+        return [part for operand in node.operands for part in _alternatives(operand)]
+    return [node]
 
 
 def _operation(operator: str, operands: tuple[fhirpath.Node, ...], scope: Scope) -> Value:

@@ -8,9 +8,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.boundaries import boundary
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir.operators import text, truth
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Choice,
@@ -139,7 +139,7 @@ def _resources(run: Evaluation, base: Value, wanted: str) -> Value:
     """Contained resources of one type, each read from its own JSON text."""
     name = types.short_name(wanted)
     path = f"{base.node.path if base.node else ''}<{name}>"
-    tree = run.scope.trees.setdefault(path, Taken(path))
+    tree = run.scope.trees.setdefault(path, Taken(path, decimals=run.scope.decimals))
     fits = kept(base, lambda c, i: F.get_json_object(c.column, "$.resourceType") == name)
     return each(fits, lambda item, i: parsed(item.column, wanted, tree))
 

@@ -1,6 +1,6 @@
 """FHIRPath operators on Columns: three-valued logic is SQL's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -35,8 +35,24 @@ def apply(operator: str, left: Value, right: Value) -> Value:
         return Value(held, "boolean")
     if operator == "|":
         _kind(left, right)
-        return Value(F.array_distinct(F.concat(items(left), items(right))), left.type, True)
+        a, b = items(left), items(right)
+        if left.type != right.type and "decimal" in (left.type, right.type):
+            a, b = a.cast("ARRAY<STRING>"), b.cast("ARRAY<STRING>")
+        return Value(F.array_distinct(F.concat(a, b)), left.type, True)
     return _calculated(operator, left, right)
+
+
+def first_of(parts: Sequence[Value], decimals: str) -> Value:
+    """(a | b).first(): the first item that there is, which needs no collection to be made."""
+    known = [part for part in parts if part.type is not None]
+    if not known:
+        return parts[0]
+    for part in known[1:]:
+        _kind(known[0], part)
+    columns = [F.get(p.column, F.lit(0)) if p.many else p.column for p in known]
+    mixed = len({part.type for part in known}) > 1 and "decimal" in {p.type for p in known}
+    made = F.coalesce(*(column.cast(decimals) if mixed else column for column in columns))
+    return Value(made, "decimal" if mixed else known[0].type)
 
 
 def negative(value: Value) -> Value:

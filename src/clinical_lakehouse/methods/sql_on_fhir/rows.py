@@ -11,6 +11,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.definition import (
     Expression,
@@ -20,7 +21,6 @@ from clinical_lakehouse.methods.sql_on_fhir.definition import (
     located,
 )
 from clinical_lakehouse.methods.sql_on_fhir.expression import compiled
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Member, Node
 from clinical_lakehouse.methods.sql_on_fhir.values import (
     Scope,
     Taken,
@@ -29,43 +29,46 @@ from clinical_lakehouse.methods.sql_on_fhir.values import (
     one,
     parsed,
 )
+from clinical_lakehouse.tables.views import spark_type
 
 MAX_DEPTH = 64  # of a repeat; deeper nesting stops the query, it is not cut off
-_ANSI = {
-    "CHARACTER VARYING": "STRING",
-    "VARCHAR": "STRING",
-    "CHARACTER": "STRING",
-    "INTEGER": "INT",
-    "DOUBLE PRECISION": "DOUBLE",
-    "REAL": "FLOAT",
-    "NUMERIC": "DECIMAL",
-}
 _NUMBERS = types.INTEGERS | {"integer64", "decimal"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column of the result: Spark type, FHIR type and its definition."""
+    """A column of the result: Spark type, FHIR type, its definition, and the FHIR types that its
+    paths yield (one of each branch of a union), whatever is declared."""
 
     name: str
     type: str
     fhir_type: str
     column: ViewColumn
+    found: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a select: either exactly one (a Column per field), or an array of structs."""
+    """Rows of a select: what is the same in all of them, a Column per field, and the other fields
+    as an array of structs; without an array there is exactly one row."""
 
     fields: tuple[Field, ...]
-    single: Mapping[str, Column] | None
+    single: Mapping[str, Column]
     array: Column | None
 
     def structs(self) -> Column:
-        """The rows as an array, whichever they are."""
-        if self.array is not None:
-            return self.array
-        return F.array(F.struct(*((self.single or {})[f.name].alias(f.name) for f in self.fields)))
+        """The rows as an array of whole structs."""
+        if self.array is None:
+            return F.array(self.struct())
+        return F.transform(self.array, self.struct) if self.single else self.array
+
+    def struct(self, row: Column | None = None) -> Column:
+        """One row: fields that are the same in all, others from an item of the array."""
+        cells = (
+            self.single[f.name] if f.name in self.single or row is None else row.getField(f.name)
+            for f in self.fields
+        )
+        return F.struct(*(c.alias(f.name) for c, f in zip(cells, self.fields, strict=True)))
 
 
 def rows_of(view: View, scope: Scope) -> Rows:
@@ -100,14 +103,11 @@ def _for_each(view: View, select: Select, found: Value, scope: Scope) -> Rows:
         if found.raw is not None:
             item = replace(item, column=column.getField("parsed"), raw=column.getField("raw"))
         made.append(_within(view, select, replace(scope, context=item, row_index=position)))
-        one_row = made[-1].single
-        if one_row is None:
-            return made[-1].structs()
-        return F.struct(*(one_row[f.name].alias(f.name) for f in made[-1].fields))
+        return made[-1].struct() if made[-1].array is None else made[-1].structs()
 
     nested = F.transform(array, body)
     rows = made[-1]
-    return Rows(rows.fields, None, nested if rows.single is not None else F.flatten(nested))
+    return Rows(rows.fields, {}, nested if rows.array is None else F.flatten(nested))
 
 
 def _within(view: View, select: Select, scope: Scope) -> Rows:
@@ -128,29 +128,24 @@ def _within(view: View, select: Select, scope: Scope) -> Rows:
 def _product(parts: Sequence[Rows]) -> Rows:
     """Every combination of the parts' rows, their columns in order."""
     fields = tuple(field for part in parts for field in part.fields)
-    several = [part for part in parts if part.single is None]
-    if not several:
-        return Rows(fields, {n: c for part in parts for n, c in (part.single or {}).items()}, None)
-    if len(parts) == 1:
-        return parts[0]
+    single = {name: column for part in parts for name, column in part.single.items()}
+    several = [(part, part.array) for part in parts if part.array is not None]
+    if len(several) <= 1:
+        return Rows(fields, single, several[0][1] if several else None)
 
-    def combined(at: int, bound: tuple[Column, ...]) -> Column:
+    def combined(at: int, cells: tuple[Column, ...]) -> Column:
         if at == len(several):
-            return F.struct(*_cells(parts, bound))
-        inner = F.transform(several[at].structs(), lambda row: combined(at + 1, (*bound, row)))
+            return F.struct(*cells)
+        part, array = several[at]
+        own = [f.name for f in part.fields if f.name not in part.single]
+
+        def with_row(row: Column) -> Column:
+            return combined(at + 1, (*cells, *(row.getField(n).alias(n) for n in own)))
+
+        inner = F.transform(array, with_row)
         return inner if at == len(several) - 1 else F.flatten(inner)
 
-    return Rows(fields, None, combined(0, ()))
-
-
-def _cells(parts: Sequence[Rows], bound: Sequence[Column]) -> list[Column]:
-    cells, rest = [], iter(bound)
-    for part in parts:
-        row = next(rest) if part.single is None else None
-        for field in part.fields:
-            value = row.getField(field.name) if row is not None else (part.single or {})[field.name]
-            cells.append(value.alias(field.name))
-    return cells
+    return Rows(fields, single, combined(0, ()))
 
 
 def _union(view: View, branches: Sequence[Rows]) -> Rows:
@@ -164,7 +159,11 @@ def _union(view: View, branches: Sequence[Rows]) -> Rows:
         differs = next((a[0] for a, b in zip(first, other, strict=True) if a != b), None)
         if differs:
             raise UsageError(f"{view.source}: unionAll: column {differs} has two types")
-    return Rows(branches[0].fields, None, F.concat(*(branch.structs() for branch in branches)))
+    fields = tuple(
+        replace(same[0], found=frozenset[str]().union(*(field.found for field in same)))
+        for same in zip(*(branch.fields for branch in branches), strict=True)
+    )
+    return Rows(fields, {}, F.concat(*(branch.structs() for branch in branches)))
 
 
 def _column(view: View, column: ViewColumn, scope: Scope) -> tuple[Field, Column]:
@@ -176,7 +175,8 @@ def _column(view: View, column: ViewColumn, scope: Scope) -> tuple[Field, Column
             wanted = f"ARRAY<{wanted}>"
         found = items(value) if column.collection else _single(value, column)
         cell = _converted(found, wanted, fhir_type)
-    return Field(column.name, wanted, fhir_type, column), cell
+    found_type = frozenset(() if value.type is None else (value.type,))
+    return Field(column.name, wanted, fhir_type, column, found_type), cell
 
 
 def _single(value: Value, column: ViewColumn) -> Column:
@@ -206,14 +206,7 @@ def _wanted_type(column: ViewColumn, fhir_type: str) -> str:
     given = column.tags.get("ansi/type")
     if given is None:
         return types.sql_type(fhir_type)
-    name, _, size = given.upper().partition("(")
-    name = _ANSI.get(name.strip(), name.strip())
-    if name == "STRING":
-        return name
-    if name not in ("INT", "BIGINT", "SMALLINT", "DOUBLE", "FLOAT", "BOOLEAN", "DATE",
-                    "TIMESTAMP", "DECIMAL"):  # fmt: skip
-        raise UsageError(f"the tag ansi/type has {given!r}, which is no type Spark has")
-    return f"{name}({size}" if size else name
+    return spark_type(given)
 
 
 def _converted(found: Column, wanted: str, fhir_type: str) -> Column:
@@ -236,7 +229,8 @@ def _repeated(view: View, select: Select, scope: Scope) -> Value:
             raise UsageError("may stand in the resource, a repeat or a contained resource only")
         below = f"{context.node.path if context.node else ''}{_pattern(select.repeat)}"
         start, type_ = _children(context, select.repeat, scope, f"{below} start")
-        inner = Value(F.lit(None), type_, node=Taken(below), raw=F.lit(None))
+        node = Taken(below, decimals=scope.decimals)
+        inner = Value(F.lit(None), type_, node=node, raw=F.lit(None))
         _, again = _children(inner, select.repeat, scope, f"{below} again")
         if again != type_:
             raise UsageError("the paths must lead to elements that hold the same elements again")
@@ -244,7 +238,7 @@ def _repeated(view: View, select: Select, scope: Scope) -> Value:
     def below_of(raw: Column) -> Column:
         return _children(replace(inner, raw=raw), select.repeat, scope, f"{below} again")[0]
 
-    tree = scope.trees.setdefault(below, Taken(below))
+    tree = scope.trees.setdefault(below, Taken(below, decimals=scope.decimals))
     texts = _walked(start, below_of)
     column = F.transform(
         texts,
@@ -265,7 +259,8 @@ def _children(
 ) -> tuple[Column, str]:
     """The JSON texts that the paths lead to from one parent, and their type."""
     assert parent.raw is not None and parent.type is not None
-    tree = scope.trees.setdefault(key, Taken(parent.node.path if parent.node else ""))
+    above = parent.node.path if parent.node else ""
+    tree = scope.trees.setdefault(key, Taken(above, decimals=scope.decimals))
     inner = replace(scope, context=parsed(parent.raw, parent.type, tree))
     found = []
     for path in paths:

@@ -1,20 +1,15 @@
-"""Runs a view: raw JSON in, typed rows out; and derives the contract of the table it makes."""
+"""Runs a view: raw JSON in, typed rows out."""
 
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.methods.sql_on_fhir import types
 from clinical_lakehouse.methods.sql_on_fhir.definition import View
 from clinical_lakehouse.methods.sql_on_fhir.rows import Field, Rows, condition_of, rows_of
-from clinical_lakehouse.methods.sql_on_fhir.values import Scope, Taken, Trees, Value
-from clinical_lakehouse.tables.contract import Column as ContractColumn
-from clinical_lakehouse.tables.contract import Phi, Table
+from clinical_lakehouse.methods.sql_on_fhir.values import RESOURCE, Scope, Taken, Trees, Value
 
-_KEY, _PHI = "clinical-lakehouse/key", "clinical-lakehouse/phi"
-RESOURCE = ""  # key of the tree of elements taken from the resource itself
 # A decimal gets quotes, so that from_json keeps its digits. A key in quotes cannot stand inside
 # a JSON string (its quotes would be escaped), so text that looks like one is safe.
 _DECIMAL = r'("[A-Za-z]+"\s*:\s*)(-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
@@ -35,12 +30,21 @@ class Compiled:
         """The narrow schema that a resource is read with."""
         return self.trees[RESOURCE].ddl()
 
+    @property
+    def reads_text(self) -> bool:
+        """Is the JSON text itself needed beside the parsed resource (contained, repeat)?"""
+        return len(self.trees) > 1
 
-def compile_view(view: View) -> Compiled:
-    """The view as Columns over `content`; UsageError names the column and the expression."""
-    trees: Trees = {RESOURCE: Taken("")}
-    _compiled(view, trees)  # notes which elements are taken; only then schemas are complete
-    return _compiled(view, trees)
+
+def compile_view(view: View, decimals: str = "STRING") -> Compiled:
+    """The view as Columns over `content`; UsageError names the column and the expression.
+
+    `decimals` is the SQL type decimals are read as: STRING keeps their digits, DOUBLE is faster.
+    """
+    trees: Trees = {RESOURCE: Taken("", decimals=decimals)}
+    made = _compiled(view, trees)
+    # What is parsed apart needs a schema, which is complete only once all elements are noted.
+    return _compiled(view, trees) if made.reads_text else made
 
 
 def _compiled(view: View, trees: Trees) -> Compiled:
@@ -58,44 +62,26 @@ def run_view(compiled: Compiled, resources: DataFrame, content: str = "content")
     `resources` has one row per resource, its JSON text in column `content`; resources of other
     types make no rows. Decimals are text and keep their digits unless a tag says otherwise.
     """
-    exact = F.regexp_replace(F.col(content), F.lit(_DECIMAL), F.lit('$1"$2"'))
     is_wanted = F.get_json_object(content, "$.resourceType") == compiled.view.resource
-    read = resources.filter(is_wanted).select(exact.alias("content"))
+    read = resources.filter(is_wanted).select(readable(compiled, F.col(content)).alias("content"))
     read = read.select("content", F.from_json("content", compiled.schema).alias("resource"))
     if compiled.condition is not None:
         read = read.filter(compiled.condition)
-    if compiled.rows.single is not None:
-        return read.select(*(compiled.rows.single[f.name].alias(f.name) for f in compiled.fields))
-    return read.select(F.inline(compiled.rows.structs()))
+    return rows_from(compiled, read)
 
 
-def contract(compiled: Compiled, name: str = "", owner: str = "patient_ingestion") -> Table:
-    """The contract of the table that the view makes, so that nothing of it is written twice.
-
-    Tags of a column: `ansi/type`, `ucum/unit`, `clinical-lakehouse/phi` (direct unless said
-    otherwise: raw values may identify) and `clinical-lakehouse/key`. `owner` is the job.
-    """
-    view = compiled.view
-    grain = view.description or f"Rows that the view {view.name} makes of {view.resource}."
-    return Table(
-        name=name or f"silver.{view.name}",
-        comment=grain,
-        owner=owner,
-        key=tuple(f.name for f in compiled.fields if _KEY in f.column.tags),
-        columns=tuple(_contract_column(view, field) for field in compiled.fields),
-    )
+def readable(compiled: Compiled, content: Column) -> Column:
+    """The JSON text as the view's schema reads it: with decimals in quotes if they are text."""
+    if compiled.trees[RESOURCE].decimals != "STRING":
+        return content
+    return F.regexp_replace(content, F.lit(_DECIMAL), F.lit('$1"$2"'))
 
 
-def _contract_column(view: View, field: Field) -> ContractColumn:
-    tags = field.column.tags
-    phi = tags.get(_PHI, Phi.DIRECT.value)
-    if phi not in {known.value for known in Phi}:
-        raise UsageError(f"{view.source}: column {field.name}: the tag {_PHI} has no class {phi!r}")
-    return ContractColumn(
-        name=field.name,
-        type=field.type,
-        comment=field.column.description or f"FHIR {field.fhir_type}: {field.column.path.text}",
-        nullable=_KEY not in tags,
-        phi=Phi(phi),
-        unit=tags.get("ucum/unit"),
-    )
+def rows_from(compiled: Compiled, read: DataFrame, *carried: Column) -> DataFrame:
+    """The view's rows of parsed resources (column `resource`), after `carried` columns."""
+    rows = compiled.rows
+    made = [column.alias(name) for name, column in rows.single.items()]
+    several = [] if rows.array is None else [F.inline(rows.array)]
+    found = read.select(*carried, *made, *several)
+    others = [name for name in found.columns if name not in {f.name for f in compiled.fields}]
+    return found.select(*others, *(field.name for field in compiled.fields))

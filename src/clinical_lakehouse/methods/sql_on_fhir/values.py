@@ -11,21 +11,31 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.fhirpath import Literal
 from clinical_lakehouse.methods.sql_on_fhir import types
-from clinical_lakehouse.methods.sql_on_fhir.fhirpath import Literal
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Elements that a view takes below one JSON object; `path` is a pattern of where it lies."""
+    """Elements that a view takes below one JSON object; `path` is a pattern of where it lies.
+
+    `decimals` is the SQL type that decimals are read as, `sql` that of this element if it is one.
+    """
 
     path: str
     is_list: bool = False
+    decimals: str = "STRING"
+    sql: str = "STRING"
     children: dict[str, "Taken"] = field(default_factory=dict)
+    only_seen: set[str] = field(default_factory=set)  # children asked for their presence only
 
-    def child(self, name: str, is_list: bool) -> "Taken":
+    def child(self, element: types.Element) -> "Taken":
         """The element below, noted as taken."""
-        return self.children.setdefault(name, Taken(rf"{self.path}\.{name}", is_list))
+        sql = self.decimals if element.type == "decimal" else "STRING"
+        path = rf"{self.path}\.{element.name}"
+        self.only_seen.discard(element.name)
+        made = Taken(path, element.is_list, self.decimals, sql)
+        return self.children.setdefault(element.name, made)
 
     def ddl(self) -> str:
         """The narrow schema of the object's content for from_json."""
@@ -33,11 +43,12 @@ class Taken:
         return ", ".join(fields or ["`resourceType`: STRING"]).replace("`: ", "` ")
 
     def _type(self) -> str:
-        inner = f"STRUCT<{self.ddl().replace('` ', '`: ')}>" if self.children else "STRING"
+        inner = f"STRUCT<{self.ddl().replace('` ', '`: ')}>" if self.children else self.sql
         return f"ARRAY<{inner}>" if self.is_list else inner
 
 
 Trees = dict[str, Taken]
+RESOURCE = ""  # key of the tree of elements taken from the resource itself
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,11 @@ class Scope:
     constants: Mapping[str, Literal]
     row_index: Column
     index: Column | None = None
+
+    @property
+    def decimals(self) -> str:
+        """The SQL type that decimals are read as."""
+        return self.trees[RESOURCE].decimals
 
 
 def nothing() -> Value:
@@ -128,7 +144,7 @@ def kept(value: Value, holds: Callable[[Value, Column], Column]) -> Value:
 def exists(found: Value | Choice) -> Column:
     """Is there any item?"""
     if isinstance(found, Choice):
-        options = [exists(picked(found, e)) for e in found.options.values()]
+        options = [_is_there(found, element) for element in found.options.values()]
         result = options[0]
         for option in options[1:]:
             result = result | option
@@ -136,6 +152,16 @@ def exists(found: Value | Choice) -> Column:
     if found.many:
         return F.coalesce(F.size(found.column) > 0, F.lit(False))
     return found.column.isNotNull()
+
+
+def _is_there(choice: Choice, element: types.Element) -> Column:
+    node = choice.parent.node
+    assert node is not None
+    is_new = element.name not in node.children or element.name in node.only_seen
+    there = exists(picked(choice, element))
+    if is_new:
+        node.only_seen.add(element.name)
+    return there
 
 
 def navigate(value: Value, name: str) -> Value | Choice:
@@ -168,10 +194,12 @@ def picked(choice: Choice, element: types.Element) -> Value:
 
 def _child(value: Value, element: types.Element) -> Value:
     assert value.node is not None
-    node = value.node.child(element.name, element.is_list)
+    node = value.node.child(element)
     column = value.column.getField(element.name)
     many = value.many or element.is_list
-    column = F.array_compact(column) if many else column
+    # JSON has no null among complex items, so only a primitive or a missing element makes one.
+    if value.many or (element.is_list and types.is_primitive(element.type)):
+        column = F.array_compact(column)
     if value.many and element.is_list:
         column = F.flatten(column)
         column = F.array_compact(column) if types.is_primitive(element.type) else column

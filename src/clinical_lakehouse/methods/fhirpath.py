@@ -1,4 +1,7 @@
-"""FHIRPath text to a syntax tree: the grammar of FHIRPath N1, without quantities and sorting."""
+"""FHIRPath text to a syntax tree: the grammar of FHIRPath N1, without quantities and sorting.
+
+Two evaluators stand on it: methods/sql_on_fhir on Columns, methods/deid on a resource's tree.
+"""
 
 import re
 from dataclasses import dataclass
