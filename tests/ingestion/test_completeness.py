@@ -19,10 +19,11 @@ from clinical_lakehouse.ingestion.manifests import (
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
 from tests.builders import rows
-from tests.ingestion.chain import AS_OF, SECRET, new_lake
+from tests.ingestion.chain import AS_OF, new_lake
 
 LINKED = ("Condition", "Observation")
 
@@ -117,7 +118,8 @@ def test_task_writes_once_what_features_may_leave_out(spark, tmp_path):
     files, bronze = _files(lake, 4)
     lake.append(ops.LANDING_FILE, files)
     lake.append(FHIR_RESOURCE, bronze)
-    key = surrogate_key(SECRET, "Encounter", F.col("resource_id")).alias("key")
+    pseudonym = vault_keys(_run(lake), may_make=True).pseudonym
+    key = surrogate_key(pseudonym, "Encounter", F.col("resource_id")).alias("key")
     known = bronze.filter("resource_id IN ('e1', 'e3')").select(key).distinct().collect()
     visits = [{"encounter_key": row.key} for row in known]  # e2 may not be used
     lake.append(silver.ENCOUNTER, rows(lake, silver.ENCOUNTER, *visits))

@@ -65,7 +65,7 @@ RESOURCES = (
         "gender": "female",
         "birthDate": "1962-05-04",
         "deceasedDateTime": "2024-05-01T08:00:00.125Z",
-        "address": [{"state": "MA", "line": ["1 Way"]}],
+        "address": [{"state": "MA", "postalCode": "02139", "line": ["1 Way"]}],
         "managingOrganization": {"reference": "Organization/site"},
         "name": [{"family": "Canary"}],
     },

@@ -13,6 +13,7 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
+from clinical_lakehouse.tables.vault import SEALED_KEY
 
 _REFERENCES = "data-completeness-resolve-references"
 _ENCOUNTERS = "data-completeness-assess-encounters"
@@ -48,7 +49,14 @@ def _resolve(run: Run, since: int) -> None:
 
 
 @task(
-    reads=[FHIR_RESOURCE, ops.LANDING_FILE, ops.LANDING_MANIFEST, silver.ENCOUNTER, ops.BOOKMARK],
+    reads=[
+        FHIR_RESOURCE,
+        ops.LANDING_FILE,
+        ops.LANDING_MANIFEST,
+        silver.ENCOUNTER,
+        SEALED_KEY,
+        ops.BOOKMARK,
+    ],
     writes=[silver.ENCOUNTER_COMPLETENESS, ops.BOOKMARK],
 )
 def assess_encounters(run: Run) -> Metrics:

@@ -31,7 +31,7 @@ def _patient(w: Written) -> Elements:
         "birthDate": F.coalesce(oldest, F.col("birth_year").cast("string")),
         "deceasedDateTime": died,
         "deceasedBoolean": F.when(died.isNull() & F.col("is_deceased"), F.lit(True)),
-        "address": listed(object_(state=F.col("state"))),
+        "address": listed(object_(state=F.col("state"), postalCode=F.col("zip3"))),
         "managingOrganization": reference("Organization", "organization_key"),
     }
 
