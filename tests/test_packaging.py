@@ -59,7 +59,8 @@ def test_wheel_brings_jobs_and_settings(wheel):
     jobs = {f"clinical_lakehouse/_bundle/jobs/{p.name}" for p in (ROOT / "jobs").glob("*.job.yml")}
     assert jobs < brought
     assert {
-        f"clinical_lakehouse/_bundle/{n}" for n in ("databricks.yml", "conf/base.yml")
+        f"clinical_lakehouse/_bundle/{n}"
+        for n in ("databricks.yml", "conf/base.yml", "conf/views/silver/patient.json")
     } < brought
 
 

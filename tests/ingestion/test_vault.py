@@ -117,6 +117,7 @@ def test_a_correction_of_a_patient_reaches_the_row_with_the_drawn_key(
     assert known[NAMES[1]][0] not in rows and len(rows) == len(known) - 1
 
 
+@pytest.mark.soak
 def test_two_people_with_one_drawn_key_get_another(random_lake, delivered):
     before = _known(random_lake)
     first, second = sorted(before, key=lambda name: before[name][0])[:2]
@@ -130,6 +131,7 @@ def test_two_people_with_one_drawn_key_get_another(random_lake, delivered):
     assert len([name for name in before if after[name] != before[name]]) in (1, 2)
 
 
+@pytest.mark.soak
 def test_another_mode_moves_dates_back_and_keeps_keys(random_lake, delivered):
     before = _known(random_lake)
     limited = _identified(random_lake, delivered, 5, hipaa_compliance_mode="limited")

@@ -97,9 +97,9 @@ class SilverView:
 
 @cache
 def silver_views() -> tuple[SilverView, ...]:
-    """Every view that makes a silver table, by name; UsageError names the first that is wrong."""
-    files = [file for folder in view_dirs() for file in folder.glob("*.json")]
-    return views_of(sorted(files, key=lambda file: file.stem))
+    """Every view that makes a silver table, the suite's own first; UsageError names the first that
+    is wrong."""
+    return views_of([file for folder in view_dirs() for file in sorted(folder.glob("*.json"))])
 
 
 def silver_table(name: str) -> Table:

@@ -80,6 +80,8 @@ def _counting(
         for batch in batches:
             pairs = zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
             for kind, text in pairs:
+                if text is None:  # nothing was sent but the type: a deletion
+                    continue
                 if kind in taken:
                     _note_all(orjson.loads(text), found.setdefault(kind, {}))
                 else:

@@ -239,15 +239,15 @@ def _reference_key(run: Evaluation, base: Found, arguments: Arguments) -> Value:
 
 def _key_of(reference: Value, wanted: str | None) -> Column:
     written = one(_settled(navigate(reference, "reference")))
-    pattern = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/.*)?$"
-    urn = F.nullif(F.regexp_extract(written, r"^urn:(?:uuid|oid):(.+)$", 1), F.lit(""))
-    named = F.nullif(F.regexp_extract(written, pattern, 2), F.lit(""))
+    # One pattern for both forms: a look-up like this is made for every reference of a row.
+    type_ = wanted or "[A-Z][A-Za-z]+"
+    pattern = rf"(?:(?:^|/){type_}/|^urn:(?:uuid|oid):)([A-Za-z0-9.\-]{{1,64}})(?:/_history/.*)?$"
+    found = F.regexp_extract(written, pattern, 1)
     if wanted is None:
-        return F.coalesce(named, urn)
+        return F.nullif(found, F.lit(""))
     declared = one(_settled(navigate(reference, "type")))
-    right = F.regexp_extract(written, pattern, 1) == wanted
-    possible = declared.isNull() | (declared == wanted)
-    return F.coalesce(F.when(right, named), F.when(possible, urn))
+    is_other = declared.isNotNull() & (declared != wanted) & written.startswith("urn:")
+    return F.when((found != "") & ~F.coalesce(is_other, F.lit(False)), found)
 
 
 def _substring(value: Column, start: Column, length: Column | None = None) -> Column:

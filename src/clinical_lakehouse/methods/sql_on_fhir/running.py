@@ -67,7 +67,7 @@ def run_view(compiled: Compiled, resources: DataFrame, content: str = "content")
     read = read.select("content", F.from_json("content", compiled.schema).alias("resource"))
     if compiled.condition is not None:
         read = read.filter(compiled.condition)
-    return rows_from(compiled, read)
+    return rows_from(compiled, read).select(*(field.name for field in compiled.fields))
 
 
 def readable(compiled: Compiled, content: Column) -> Column:
@@ -78,10 +78,8 @@ def readable(compiled: Compiled, content: Column) -> Column:
 
 
 def rows_from(compiled: Compiled, read: DataFrame, *carried: Column) -> DataFrame:
-    """The view's rows of parsed resources (column `resource`), after `carried` columns."""
+    """The view's rows of parsed resources (column `resource`), and `carried` columns."""
     rows = compiled.rows
     made = [column.alias(name) for name, column in rows.single.items()]
     several = [] if rows.array is None else [F.inline(rows.array)]
-    found = read.select(*carried, *made, *several)
-    others = [name for name in found.columns if name not in {f.name for f in compiled.fields}]
-    return found.select(*others, *(field.name for field in compiled.fields))
+    return read.select(*carried, *made, *several)
