@@ -101,10 +101,10 @@ def give_secret(root: Path, secret: bytes) -> None:
 
 @pytest.fixture(scope="session")
 def trial(spark, tmp_path_factory) -> Trial:
-    """A hundred patients, the whole chain run once and well. The secret is fixed: another one moves
+    """150 patients, the whole chain run once and well. The secret is fixed: another one moves
     every date differently, and with few patients that decides whether there is enough to train on.
     """
-    made = make_trial(tmp_path_factory.mktemp("trial"), TrialPlan(patients=100, seed=11))
+    made = make_trial(tmp_path_factory.mktemp("trial"), TrialPlan(patients=150, seed=11))
     give_secret(made.workspace.lake.root, bytes(range(32)))
     result = made.run()
     assert result.ok, failures(result)
