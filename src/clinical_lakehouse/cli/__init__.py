@@ -14,7 +14,7 @@ from rich.text import Text
 
 from clinical_lakehouse.cli.coding import coding
 from clinical_lakehouse.cli.export_fhir import export_fhir
-from clinical_lakehouse.cli.place import Place, placed
+from clinical_lakehouse.cli.place import Place, perform, placed
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
@@ -23,7 +23,7 @@ from clinical_lakehouse.local.events import Preparing
 from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
-from clinical_lakehouse.local.workspace import exit_code, open_workspace, run_here
+from clinical_lakehouse.local.workspace import exit_code, open_workspace
 from clinical_lakehouse.registry import lineage_of
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
@@ -131,10 +131,7 @@ def run(place: Place, job: str, task: str, **options: Any) -> None:
     if options["landing"]:
         parameters["landing"] = str(_readable(options["landing"]))
     load_settings(place.env)
-    bundle = load_bundle(place.env)
-    with watch() as listen:
-        result = run_here(bundle, Request(job, parameters, task), place.root, listen)
-    sys.exit(exit_code(result))
+    sys.exit(exit_code(perform(place, Request(job, parameters, task))))
 
 
 @main.command()
@@ -165,9 +162,7 @@ def load(place: Place, folder: Path) -> None:
     Example:  clinical-lakehouse vocabulary load athena/
     """
     parameters = {"vocabulary": str(_readable(folder))}
-    request = Request("vocabulary_load", parameters)
-    with watch() as listen:
-        result = run_here(load_bundle(place.env), request, place.root, listen)
+    result = perform(place, Request("vocabulary_load", parameters))
     if result.ok:
         click.echo("now run data_standardization: it looks every code up again")
     sys.exit(exit_code(result))

@@ -6,13 +6,10 @@ from typing import Any
 
 import click
 
-from clinical_lakehouse.cli.place import Place, placed
+from clinical_lakehouse.cli.place import Place, perform, placed, show_found
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.local.bundle import load_bundle
-from clinical_lakehouse.local.output import grid
-from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.runner import Request
-from clinical_lakehouse.local.workspace import exit_code, run_here
+from clinical_lakehouse.local.workspace import exit_code
 
 _CANDIDATES = """
     SELECT source_vocabulary_id, source_code, source_text, row_count, rank,
@@ -38,13 +35,8 @@ def list_(place: Place, code: str, status: str) -> None:
     \b
     Example:  clinical-lakehouse coding list --status suggested
     """
-    from clinical_lakehouse.runtime.entry import open_lake
-
-    lake = open_lake({"root": str(place.root)})
-    found = lake.query(_CANDIDATES, {"code": code, "status": status}).limit(10_000).collect()
-    if not found:
-        raise UsageError("no candidate fits; data_standardization lists them")
-    grid(list(found[0].asDict()), found)
+    values = {"code": code, "status": status}
+    show_found(place, _CANDIDATES, values, "no candidate fits; data_standardization lists them")
 
 
 def _decision(action: str, needed: str, effect: str) -> None:
@@ -60,10 +52,7 @@ def _decision(action: str, needed: str, effect: str) -> None:
         if not suggested and not given[needed]:
             raise UsageError("give CODE and CONCEPT as coding list shows them, or --suggested")
         flags = {"decision": action, "suggested": "yes" if suggested else "no"}
-        with watch() as listen:
-            request = Request("coding_review", {**flags, **given})
-            result = run_here(load_bundle(place.env), request, place.root, listen)
-        sys.exit(exit_code(result))
+        sys.exit(exit_code(perform(place, Request("coding_review", {**flags, **given}))))
 
     example = f"clinical-lakehouse coding {action} GLU 3004501 --why 'same test'"
     coding.command(action, help=f"{effect}\n\n\b\nExample:  {example}")(command)

@@ -1,6 +1,6 @@
-"""Where a command works: --root, --env and --debug, before or after the command's name."""
+"""Where a command works (--root, --env, --debug), and what several commands do there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from clinical_lakehouse.runtime.entry import default_root
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.local.bundle import load_bundle
+from clinical_lakehouse.local.execution import JobResult
+from clinical_lakehouse.local.output import grid
+from clinical_lakehouse.local.progress import watch
+from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.workspace import run_here
+from clinical_lakehouse.runtime.entry import default_root, open_lake
+
+_MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,3 +50,18 @@ def _place(context: click.Context, root: Path | None, env: str | None, debug: bo
     given_root = root or (outer.root if outer else Path(default_root()))
     given_env = env or (outer.env if outer else "dev")
     return Place(given_root.expanduser().resolve(), given_env, debug)
+
+
+def perform(place: Place, request: Request) -> JobResult:
+    """Run a job there, with its progress on the terminal."""
+    with watch() as listen:
+        return run_here(load_bundle(place.env), request, place.root, listen)
+
+
+def show_found(place: Place, statement: str, values: Mapping[str, Any], otherwise: str) -> None:
+    """At most 10,000 rows of a SELECT as a grid; UsageError `otherwise` where there is none."""
+    lake = open_lake({"root": str(place.root)})
+    found = lake.query(statement, values).limit(_MOST_ROWS).collect()
+    if not found:
+        raise UsageError(otherwise)
+    grid(list(found[0].asDict()), found)

@@ -6,13 +6,9 @@ from typing import Any
 
 import click
 
-from clinical_lakehouse.cli.place import Place, placed
-from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.local.bundle import load_bundle
-from clinical_lakehouse.local.output import grid
-from clinical_lakehouse.local.progress import watch
+from clinical_lakehouse.cli.place import Place, perform, placed, show_found
 from clinical_lakehouse.local.runner import Request
-from clinical_lakehouse.local.workspace import exit_code, run_here
+from clinical_lakehouse.local.workspace import exit_code
 
 
 @click.group()
@@ -49,14 +45,10 @@ def show(place: Place, file_id: str, line: int) -> None:
 
 
 def _refused_rows(place: Place, condition: str, **values: Any) -> None:
-    from clinical_lakehouse.runtime.entry import open_lake
-
     columns = "file_id, file_name, line, entry, byte_offset, resource_type, reason, path, decision"
     statement = f"SELECT {columns} FROM bronze.quarantine WHERE {condition} ORDER BY 2, 3, 4"
-    found = open_lake({"root": str(place.root)}).query(statement, values).limit(10_000).collect()
-    if not found:
-        raise UsageError("no row in quarantine fits; see clinical-lakehouse quarantine list")
-    grid(columns.split(", "), found)
+    show_found(place, statement, values,
+               "no row in quarantine fits; see clinical-lakehouse quarantine list")  # fmt: skip
 
 
 def _decision(action: str, effect: str) -> None:
@@ -69,9 +61,7 @@ def _decision(action: str, effect: str) -> None:
     @placed
     def command(place: Place, **given: str) -> None:
         request = Request("quarantine_review", {"decision": action, **given})
-        with watch() as listen:
-            result = run_here(load_bundle(place.env), request, place.root, listen)
-        sys.exit(exit_code(result))
+        sys.exit(exit_code(perform(place, request)))
 
     example = f"clinical-lakehouse quarantine {action} --reason bad-code --why 'ticket 7'"
     quarantine.command(action, help=f"{effect}\n\n\b\nExample:  {example}")(command)

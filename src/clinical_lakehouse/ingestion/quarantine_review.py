@@ -6,7 +6,8 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.ingestion.accounting import UNKNOWN_SUBJECT, only_open, only_valid
 from clinical_lakehouse.ingestion.reading import ROW_DDL, STORED, rejudger
-from clinical_lakehouse.ingestion.versions import PLACE
+from clinical_lakehouse.ingestion.versions import PLACE, version_time
+from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
@@ -42,13 +43,9 @@ def decide(run: Run) -> Metrics:
 
 def _check(run: Run) -> None:
     """Refuse a decision that says neither what, nor which rows, nor who and why."""
-    if run.params.get("decision") not in _DECISIONS:
-        raise UsageError(f"--decision must be one of {', '.join(_DECISIONS)}")
+    decided_status(run.params, _DECISIONS, "goes into the audit")
     if not (run.params.get("reason") or run.params.get("file")):
         raise UsageError("say which rows: give --reason CODE or --file NAME, or both")
-    for name, meaning in (("why", "the reason for the decision"), ("by", "who decides")):
-        if not run.params.get(name, "").strip():
-            raise UsageError(f"--{name} is missing: {meaning} goes into the audit")
     rows = run.lake.read(QUARANTINE)
     if only_open(rows, run.params.get("reason", ""), run.params.get("file", "")).isEmpty():
         raise UsageError("no open row in quarantine fits; see clinical-lakehouse quarantine list")
@@ -61,7 +58,7 @@ def _accept(run: Run, chosen: DataFrame) -> None:
     judged = stored.select(*STORED).mapInArrow(judge, ROW_DDL)
     received = stored.select(*PLACE, "received_at")
     valid = only_valid(judged).join(received, list(PLACE)).withColumn(
-        "last_updated_at", F.col("last_updated").try_cast("timestamp")
+        "last_updated_at", version_time(F.col("received_at"))
     )  # fmt: skip
     run.lake.merge(FHIR_RESOURCE, valid.drop("last_updated"))
 

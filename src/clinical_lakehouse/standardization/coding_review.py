@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.operators.medical_coding import UNDECIDED
 from clinical_lakehouse.operators.medical_coding import decide as decide_on
+from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.gold_standardization import CODING_REVIEW
@@ -21,21 +22,16 @@ def decide(run: Run) -> Metrics:
 
     What is accepted stands in omop.source_to_concept_map for the next run of data_standardization.
     """
+    status = decided_status(run.params, _DECISIONS, "is kept with it")
     chosen = _chosen(run)
     if run.lake.read(CODING_REVIEW).filter(chosen).isEmpty():
         raise UsageError("no such candidate; see clinical-lakehouse coding list")
-    status = _DECISIONS[run.params["decision"]]
     return {"rows_decided": decide_on(run, chosen, status, run.params["by"], run.params["why"])}
 
 
 def _chosen(run: Run) -> Column:
-    """The rows that a decision is about; refuses one that says not what, on which, who or why."""
+    """The rows that a decision is about; refuses one that does not say on which."""
     given = run.params
-    if given.get("decision") not in _DECISIONS:
-        raise UsageError(f"--decision must be one of {', '.join(_DECISIONS)}")
-    for name, meaning in (("why", "the reason for the decision"), ("by", "who decides")):
-        if not given.get(name, "").strip():
-            raise UsageError(f"--{name} is missing: {meaning} is kept with it")
     if given.get("suggested") == "yes":
         return F.col("status") == "suggested"
     code, concept = given.get("code", ""), given.get("concept", "")
