@@ -3,7 +3,6 @@
 The notion is that of Cumulus (https://docs.smarthealthit.org/cumulus/etl/, "completion tracking").
 """
 
-import re
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -11,10 +10,8 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion.accounting import only_of_type
 from clinical_lakehouse.ingestion.fields import KeyOf
-from clinical_lakehouse.ingestion.landing import PACKED
+from clinical_lakehouse.ingestion.landing import ENDING
 from clinical_lakehouse.ingestion.manifests import ASKED, OUTPUT
-
-_STEM = rf"\.(nd)?json({'|'.join(re.escape(ending) for ending in PACKED)})?$"
 
 
 def export_times(files: DataFrame, manifests: DataFrame) -> DataFrame:
@@ -35,7 +32,7 @@ def loaded_until(files: DataFrame, manifests: DataFrame) -> DataFrame:
     An export counts for a type once every file that its manifest announces of it has been taken;
     a type that was asked for and has no file is loaded. A file without a manifest counts by itself.
     """
-    there = files.select(F.regexp_replace("file_name", _STEM, "").alias("file_name")).distinct()
+    there = files.select(F.regexp_replace("file_name", ENDING, "").alias("file_name")).distinct()
     announced = manifests.filter(F.col("kind").isin(OUTPUT, ASKED))
     is_here = F.col("_is_here") | (F.col("kind") == ASKED)
     by_manifest = (

@@ -35,16 +35,15 @@ def resolve_references(run: Run) -> Metrics:
 
 def _resolve(run: Run, since: int) -> None:
     """Look at new files and at those that wait for what has come; the other rows stay."""
-    rows = bronze = run.lake.read(FHIR_RESOURCE).drop("content")
+    bronze = run.lake.read(FHIR_RESOURCE).drop("content")
     stored = run.lake.read(ops.UNRESOLVED_REFERENCE)
     if since < 0:
-        found = with_history(unresolved(rows, bronze), stored, run.as_of)
+        found = with_history(unresolved(bronze, bronze), stored, run.as_of)
     else:
         files = files_to_resolve(run.lake.read(FHIR_RESOURCE, since=since), stored)
         rows, again = (one.join(files, "file_id", "left_semi") for one in (bronze, stored))
         found = with_history(unresolved(rows, bronze), again, run.as_of)
-        rest = stored.join(files, "file_id", "left_anti")
-        found = found.unionByName(rest)
+        found = found.unionByName(stored.join(files, "file_id", "left_anti"))
     run.lake.replace(ops.UNRESOLVED_REFERENCE, found)
 
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ _ENDINGS = {
     for form, kind in ((".ndjson", LINES), (".json", BUNDLE))
     for packed in ("", *PACKED)
 }
-_LONGEST_FIRST = sorted(_ENDINGS, key=len, reverse=True)
+# What says how a file is formed and packed, as a pattern for Python and for Spark.
+ENDING = rf"\.(?:nd)?json(?:{'|'.join(re.escape(packed) for packed in PACKED)})?$"
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -96,7 +98,7 @@ def form_of(name: str) -> str | None:
 
 def without_endings(name: str) -> str:
     """A file's name without what says how it is packed and formed (.ndjson.gz, .json, ...)."""
-    return next((name[: -len(end)] for end in _LONGEST_FIRST if name.endswith(end)), name)
+    return re.sub(ENDING, "", name)
 
 
 def survey(folder: Path, name: str) -> Surveyed:
