@@ -31,14 +31,14 @@ def load(run: Run) -> Metrics:
     folder = Path(run.param("vocabulary"))
     known = {row["table_name"]: row.asDict() for row in run.lake.read(VOCABULARY_LOAD).collect()}
     loaded: dict[str, dict[str, Any]] = {}
-    for path, table in athena_files(folder).items():
-        digest = sha256(path)
-        if known.get(table.name, {}).get("file_hash") != digest:
-            loaded[table.name] = _load(run, table, path, digest)
-    for path in (path for path in sorted(folder.iterdir()) if code_list(path)):
-        digest = sha256(path)
-        if known.get(path.name, {}).get("file_hash") != digest:
-            loaded[path.name] = _load_codes(run, path, digest)
+    files: dict[Path, Table | None] = {**athena_files(folder)}
+    files |= {path: None for path in sorted(folder.iterdir()) if code_list(path)}
+    for path, table in files.items():
+        name, digest = table.name if table else path.name, sha256(path)
+        if known.get(name, {}).get("file_hash") != digest:
+            count = _load(run, table, path) if table else _load_codes(run, path)
+            told = {"table_name": name, "file_hash": digest, "row_count": count}
+            loaded[name] = {**told, "loaded_at": run.as_of}
     if SOURCE_TO_CONCEPT_MAP.name in loaded:
         publish(run)  # the file does not know what was decided in gold.coding_review
     if loaded:
@@ -47,21 +47,16 @@ def load(run: Run) -> Metrics:
     return {name: entry["row_count"] for name, entry in loaded.items()}
 
 
-def _load(run: Run, table: Table, path: Path, digest: str) -> dict[str, Any]:
-    """Replace a vocabulary table by a file; returns its row of ops.vocabulary_load."""
+def _load(run: Run, table: Table, path: Path) -> int:
+    """Replace a vocabulary table by a file; how many rows."""
     with path.open(encoding="utf-8-sig") as file:
         schema = athena_schema(file.readline(), table)
     rows = run.lake.read_text_csv(path, schema).select(*table.column_names)
-    return {
-        "table_name": table.name,
-        "file_hash": digest,
-        "row_count": run.lake.replace(table, rows).inserted,
-        "loaded_at": run.as_of,
-    }
+    return run.lake.replace(table, rows).inserted
 
 
-def _load_codes(run: Run, path: Path, digest: str) -> dict[str, Any]:
-    """Load a public list of codes, at most some 100,000 a file; its row of ops.vocabulary_load."""
+def _load_codes(run: Run, path: Path) -> int:
+    """Load a public list of codes, at most some 100,000 a file; how many rows."""
     kind = code_list(path)
     if isinstance(kind, int):
         release = read_icd10cm(path, kind)
@@ -70,15 +65,9 @@ def _load_codes(run: Run, path: Path, digest: str) -> dict[str, Any]:
             {"year": kind, "code": code, "title": title or None, "is_billable": title is not None}
             for code, title in codes.items()
         ]
-        frame, where = run.lake.frame(CODE_RELEASE, rows), f"year = {kind}"
-        count = run.lake.replace(CODE_RELEASE, frame, where).inserted
-    else:
-        entries = [entry for found in read_gems(path).values() for entry in found]
-        rows = [{**vars(e), "source_code": e.source, "target_code": e.target} for e in entries]
-        count = run.lake.replace(CODE_TRANSLATION, run.lake.frame(CODE_TRANSLATION, rows)).inserted
-    return {
-        "table_name": path.name,
-        "file_hash": digest,
-        "row_count": count,
-        "loaded_at": run.as_of,
-    }
+        return run.lake.replace(
+            CODE_RELEASE, run.lake.frame(CODE_RELEASE, rows), f"year = {kind}"
+        ).inserted
+    entries = [entry for found in read_gems(path).values() for entry in found]
+    rows = [{**vars(e), "source_code": e.source, "target_code": e.target} for e in entries]
+    return run.lake.replace(CODE_TRANSLATION, run.lake.frame(CODE_TRANSLATION, rows)).inserted
