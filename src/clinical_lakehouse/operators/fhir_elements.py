@@ -76,6 +76,14 @@ def reference(resource_type: str, column: str) -> Column:
     return object_(reference=F.concat(F.lit(f"{resource_type}/"), key))
 
 
+def needed_reference(resource_type: str, column: str) -> Column:
+    """The same where FHIR requires it: a display says that it is not known."""
+    key = F.col(column)
+    unknown = F.when(key.isNull(), F.lit("not known"))
+    target = F.concat(F.lit(f"{resource_type}/"), key.cast("string"))
+    return object_(reference=target, display=unknown)
+
+
 def period(start: Column, end: Column) -> Column:
     """A Period of two times as written."""
     return object_(start=start, end=end)

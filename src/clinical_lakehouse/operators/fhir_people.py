@@ -8,6 +8,7 @@ from clinical_lakehouse.operators.fhir_elements import (
     coded,
     concept,
     listed,
+    needed_reference,
     object_,
     period,
     reference,
@@ -58,24 +59,20 @@ _CODING = "STRUCT<system: STRING, code: STRING, display: STRING>"
 
 
 def _coverage(w: Written) -> Elements:
-    unknown = F.when(F.col("payer_key").isNull(), F.lit("not known"))
-    key = F.concat(F.lit("Organization/"), F.col("payer_key").cast("string"))
     return {
         "status": F.col("status"),
         "type": concept("type"),
         **subject("beneficiary"),
         "period": period(w.when(F.col("started_at")), w.when(F.col("ended_at"))),
-        "payor": F.array(object_(reference=key, display=unknown)),
+        "payor": F.array(needed_reference("Organization", "payer_key")),
     }
 
 
 def _research_subjects(w: Written) -> Elements:
-    unknown = F.when(F.col("study_key").isNull(), F.lit("not known"))
-    key = F.concat(F.lit("ResearchStudy/"), F.col("study_key").cast("string"))
     return {
         "status": F.col("status"),
         "period": period(w.when(F.col("started_at")), w.when(F.col("ended_at"))),
-        "study": object_(reference=key, display=unknown),
+        "study": needed_reference("ResearchStudy", "study_key"),
         **subject("individual"),
         "actualArm": F.col("arm"),
     }

@@ -7,6 +7,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.deid.years_only import may_keep_dates
 from clinical_lakehouse.operators.fhir_elements import (
     When,
     object_,
@@ -39,7 +40,7 @@ class Written:
 
 def written(as_of: datetime, agreement: str | None) -> Written:
     """Full (shifted) dates go only where a data use agreement is named."""
-    return Written(as_of.year, bool(agreement))
+    return Written(as_of.year, may_keep_dates(agreement))
 
 
 Elements = Mapping[str, Column]

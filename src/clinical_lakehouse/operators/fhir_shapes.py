@@ -6,11 +6,13 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.operators.fhir_elements import (
     HL7,
     SNOMED,
+    UCUM,
     coded,
     coding,
     concept,
     listed,
     needed_concept,
+    needed_reference,
     object_,
     period,
     quantity,
@@ -37,7 +39,7 @@ def _encounters(w: Written) -> Elements:
     types = (concept("type"), object_(coding=listed(visit)))
     code = F.col("class_code")
     display = F.when(code.isNull(), F.lit("not known"))
-    system = F.when(code.isNotNull(), F.lit("http://terminology.hl7.org/CodeSystem/v3-ActCode"))
+    system = F.when(code.isNotNull(), F.lit(f"{HL7}v3-ActCode"))
     return {
         "status": F.col("status"),
         "class": object_(system=system, code=code, display=display),
@@ -132,7 +134,7 @@ def _medication_requests(w: Written) -> Elements:
     }
 
 
-_DAY = {"unit": "d", "system": "http://unitsofmeasure.org", "code": "d"}
+_DAY = {"unit": "d", "system": UCUM, "code": "d"}
 
 
 def _medication_administrations(w: Written) -> Elements:
@@ -221,9 +223,7 @@ def _devices(w: Written) -> Elements:
 
 
 def _device_uses(w: Written) -> Elements:
-    unknown = F.when(F.col("device_key").isNull(), F.lit("not known"))
-    key = F.concat(F.lit("Device/"), F.col("device_key").cast("string"))
-    device = object_(reference=key, display=unknown)
+    device = needed_reference("Device", "device_key")
     return {"status": F.col("status"), **subject(), "device": device, **span("timing", w)}
 
 

@@ -17,10 +17,15 @@ def for_release(rows: DataFrame, table: Table, agreement: str | None) -> DataFra
 
     As they are where `agreement`, the id of the destination's data use agreement, is named.
     """
-    if agreement and agreement.strip():
+    if may_keep_dates(agreement):
         return rows
     dated = {c.name: c.type for c in table.columns if c.type in _DATES and c.phi is not Phi.NONE}
     return rows.withColumns({name: _year(name).cast(type_) for name, type_ in dated.items()})
+
+
+def may_keep_dates(agreement: str | None) -> bool:
+    """Is a data use agreement named, so that whole dates may leave?"""
+    return bool(agreement and agreement.strip())
 
 
 def _year(name: str) -> Column:
