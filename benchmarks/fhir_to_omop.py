@@ -11,8 +11,6 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
-import psutil
+from measuring import peak_memory, timed
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -49,7 +47,7 @@ class Size:
     resources: int
     seconds: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, dict[str, float]] = field(default_factory=dict)
-    peak: list[float] = field(default_factory=lambda: [0.0])
+    peak: list[int] = field(default_factory=list)
 
 
 def main(sizes: list[int]) -> None:
@@ -76,20 +74,21 @@ def _measured(spark: SparkSession, patients: int, folder: Path) -> Size:
     simulate(landing, TrialPlan(patients=patients, sites=6, months=12, seed=7))
     resources = sum(1 for path in landing.glob("*.ndjson") for _ in path.open("rb"))
     size = Size(patients, resources)
-    with _peak_memory(size.peak):
+    with peak_memory(with_self=True) as peak:
         _plain_ingestion(spark, landing, folder / "plain", size)
         _ours(root, landing, AS_OF, "ours", size)
         _plain_standardization(spark, root, folder / "plain", size)
         _write_changes(landing, random.Random(7))
         _ours(root, landing, AS_OF + timedelta(hours=6), "1% more", size)
+    size.peak.extend(peak)
     return size
 
 
 def _plain_ingestion(spark: SparkSession, landing: Path, out: Path, size: Size) -> None:
-    with _timed(size, "plain: bronze"):
+    with _noted(size, "plain: bronze"):
         text = spark.read.text(str(landing / "*.ndjson")).select("*", "_metadata.file_name")
         _write(text, out / "bronze")
-    with _timed(size, "plain: silver"):
+    with _noted(size, "plain: silver"):
         for silver in silver_views():
             files = [str(path) for path in landing.glob(f"{silver.resource}*.ndjson")]
             if files:
@@ -102,7 +101,7 @@ def _plain_standardization(spark: SparkSession, root: Path, out: Path, size: Siz
     """Each event source with its concept to one table; persons and visits as they are."""
     maps = spark.read.format("delta").load(str(root / "gold" / CODE_MAP.short_name))
     first = maps.filter("map_index = 0 AND role = 'event'")
-    with _timed(size, "plain: omop"):
+    with _noted(size, "plain: omop"):
         for source in SOURCES:
             path = root / "silver" / source.table.short_name
             if path.exists():
@@ -130,7 +129,7 @@ def _ours(root: Path, landing: Path, as_of: datetime, label: str, size: Size) ->
         parameters = {"as_of": as_of.isoformat()}
         if job == "patient_ingestion":
             parameters["landing"] = str(landing)
-        with _timed(size, f"{label}: {job}"):
+        with _noted(size, f"{label}: {job}"):
             result = workspace.run(Request(job, parameters))
         if not result.ok:
             failed = [task.message for task in result.tasks.values() if task.message]
@@ -162,41 +161,15 @@ def _changed(line: bytes, is_new: bool) -> bytes:
 
 
 @contextmanager
-def _timed(size: Size, name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    size.seconds[name] = time.perf_counter() - start
-
-
-@contextmanager
-def _peak_memory(peak: list[float]) -> Iterator[None]:
-    """Largest sum of resident memory of this process and its children, in GB."""
-    done = threading.Event()
-
-    def watch() -> None:
-        me = psutil.Process()
-        while not done.wait(0.5):
-            used = 0
-            for process in (me, *me.children(recursive=True)):
-                try:
-                    used += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            peak[0] = max(peak[0], used / 1e9)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+def _noted(size: Size, name: str) -> Iterator[None]:
+    with timed() as seconds:
         yield
-    finally:
-        done.set()
-        watcher.join()
+    size.seconds[name] = seconds[0]
 
 
 def _print_size(size: Size) -> None:
-    _print(
-        f"\n## {size.patients} patients, {size.resources:,} resources, {size.peak[0]:.1f} GB\n\n"
-    )
+    peak = size.peak[0] / 1e9
+    _print(f"\n## {size.patients} patients, {size.resources:,} resources, {peak:.1f} GB\n\n")
     took = size.seconds
     for name, seconds in took.items():
         _print(f"{name}: {seconds:.1f} s, {size.resources / seconds:,.0f} resources/s\n")

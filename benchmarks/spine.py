@@ -9,14 +9,10 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import psutil
+from measuring import peak_memory, timed
 
 CLI = [sys.executable, "-m", "clinical_lakehouse.cli"]
 COLUMNS = "job, task, duration_seconds, metrics"
@@ -31,11 +27,11 @@ def main(sizes: list[int]) -> None:
 
 def _report(patients: int, folder: Path) -> None:
     root = folder / "lake"
-    with _timed() as whole, _peak_memory() as peak:
+    with timed() as whole, peak_memory() as peak:
         _cli("--root", str(root), "demo", "--patients", str(patients))
     landing = root / "landing"
     lines = sum(1 for path in landing.glob("*.ndjson") for _ in path.open("rb"))
-    with _timed() as counted:
+    with timed() as counted:
         _count_with_duckdb(landing)
     where = "state = 'success' AND entry_point IS NOT NULL"
     statement = f"SELECT {COLUMNS} FROM ops.task_run WHERE {where} ORDER BY recorded_at"
@@ -64,35 +60,6 @@ def _cli(*arguments: str) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     return done.stdout
-
-
-@contextmanager
-def _timed() -> Iterator[list[float]]:
-    seconds, start = [0.0], time.perf_counter()
-    yield seconds
-    seconds[0] = time.perf_counter() - start
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Largest sum of resident memory of our children."""
-    peak, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            used = 0
-            for child in psutil.Process().children(recursive=True):
-                try:
-                    used += child.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            peak[0] = max(peak[0], used)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    yield peak
-    done.set()
-    watcher.join()
 
 
 def _print(line: str) -> None:
