@@ -33,6 +33,12 @@ _LOCAL_SETTINGS = {
     "spark.sql.autoBroadcastJoinThreshold": "32m",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    # A table's log holds 1.2 MB of the driver and a query's history 50 kB: the defaults (10,000
+    # logs, 1,000 queries) fill a notebook's session, or the suite's, until nothing else fits.
+    "spark.databricks.delta.delta.log.cacheSize": "150",
+    "spark.sql.ui.retainedExecutions": "50",
+    "spark.ui.retainedJobs": "100",
+    "spark.ui.retainedStages": "100",
     "spark.log.level": "ERROR",
     "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
 }
