@@ -25,10 +25,11 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip the slow tests that are not of today's share."""
+    """Skip the slow tests that are not of today's share; a file's are due together, for they share
+    what they are run on."""
     wanted, today = config.getoption("--soak"), datetime.now(UTC).toordinal() % SOAK_SHARES
     for item in items:
-        share = zlib.crc32(item.nodeid.encode()) % SOAK_SHARES
+        share = zlib.crc32(item.location[0].encode()) % SOAK_SHARES
         due = wanted == "all" or (wanted == "share" and share == today)
         if item.get_closest_marker("soak") and not due:
             item.add_marker(pytest.mark.skip(reason="slow: runs with --soak=all or on its day"))
@@ -38,6 +39,10 @@ def pytest_collection_modifyitems(config, items):
 def spark():
     """The suite's one Spark session, two cores."""
     session = open_session("local[2]")
+    # With a few rows, compiling each query and planning it twice cost more than they save. Tests
+    # that start a process of their own, and the demo, run with what users have.
+    session.conf.set("spark.sql.codegen.wholeStage", "false")
+    session.conf.set("spark.sql.adaptive.enabled", "false")
     yield session
     session.stop()
 

@@ -23,6 +23,8 @@ from clinical_lakehouse.tables.bronze import (
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from tests.ingestion.chain import AS_OF, SILVER, hashes, ingest, new_lake, people, write_lines
 
+pytestmark = pytest.mark.soak  # a lake of its own, run several times
+
 STUDY = {"resourceType": "ResearchStudy", "id": "s", "status": "active"}
 OMOP = [omop.PERSON, omop.MEASUREMENT]
 

@@ -120,6 +120,7 @@ def test_retraction_removes_the_row(story):
     assert seen[2] == [(0, 2), (0, 4), (0, 5), (0, 30), (1, 1)]
 
 
+@pytest.mark.soak
 def test_all_at_once_in_another_order_gives_the_same_silver(story, spark, tmp_path):
     lake, _, _ = story
     for number, name in enumerate(reversed(FILES)):

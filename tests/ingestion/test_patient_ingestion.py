@@ -63,6 +63,7 @@ def test_second_run_leaves_every_table_as_it_was(ndjson):
     assert all_hashes(lake) == before
 
 
+@pytest.mark.soak
 @NEEDS_SYNTHEA
 def test_bundles_of_the_same_people_give_the_same_silver(spark, ndjson, tmp_path):
     lake = new_lake(spark, tmp_path / "lake")
@@ -144,6 +145,7 @@ def test_lake_does_not_accept_another_key(ndjson):
         key.write_bytes(kept)
 
 
+@pytest.mark.soak
 def test_partial_bulk_export_runs_and_says_which_types_are_missing(spark, public_data, tmp_path):
     lake = new_lake(spark, tmp_path / "lake")
     said = ingest(lake, public_data("smart_bulk_10_partial"))

@@ -13,6 +13,8 @@ from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
 from tests.ingestion.chain import AS_OF, ingest, new_lake, write_lines
 
+pytestmark = pytest.mark.soak  # a lake of its own, run several times
+
 
 def _patient(name, gender="female"):
     return {"resourceType": "Patient", "id": name, "gender": gender}

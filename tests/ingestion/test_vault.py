@@ -100,6 +100,7 @@ def test_rows_of_a_person_carry_the_drawn_key_and_moved_dates(random_lake):
         assert (day - AS_OF.date().replace(month=1, day=10)) == timedelta(days=known[key])
 
 
+@pytest.mark.soak
 def test_a_correction_of_a_patient_reaches_the_row_with_the_drawn_key(
     random_lake, delivered, tmp_path
 ):
@@ -199,6 +200,7 @@ def _rotated(lake, landing, **more):
     return run_on(lake, landing, 8, surrogate_keys="random", **{**secrets, **more})
 
 
+@pytest.mark.soak
 def test_rotation_killed_between_its_two_tables_goes_on_and_keys_and_dates_stay(
     random_lake, delivered, monkeypatch
 ):

@@ -331,6 +331,7 @@ def test_a_bundle_holds_all_that_its_references_lead_to(exported):
     assert "Canary" not in text and "anna" not in text
 
 
+@pytest.mark.soak
 def test_ingested_into_a_second_lake_it_is_silver_as_it_was(exported, spark, tmp_path):
     """But for its keys: the export's ids are the first lake's keys, and get keys of their own."""
     lake, _, folder, _ = exported

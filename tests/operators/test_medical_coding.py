@@ -155,11 +155,13 @@ def decided(run, tmp_path_factory) -> Run:
     return run
 
 
+@pytest.mark.soak
 def test_what_was_accepted_is_used_by_the_next_run(decided):
     mapped = decided.lake.read(CODE_MAP).filter("concept_id > 0").collect()
     assert {(r.code[:4], r.concept_id) for r in mapped} == {("HT1", 1), ("LLLL", 4), ("Esen", 1)}
 
 
+@pytest.mark.soak
 def test_decisions_survive_the_next_run_and_undecided_rows_of_mapped_codes_go(decided):
     who = decided.lake.read(CODING_REVIEW).filter("source_code = 'HT1'").collect()
     assert [(r.status, r.reviewer, r.decision_reason) for r in who] == [
@@ -169,6 +171,7 @@ def test_decisions_survive_the_next_run_and_undecided_rows_of_mapped_codes_go(de
     assert {row[3] for row in _review(decided, "source_code = 'FX'")} == {"rejected"}
 
 
+@pytest.mark.soak
 def test_a_persons_own_file_and_decisions_stand_together(decided):
     found = decided.lake.read(SOURCE_TO_CONCEPT_MAP).collect()
     assert {(r.source_code[:4], r.target_concept_id) for r in found} == {
@@ -178,6 +181,7 @@ def test_a_persons_own_file_and_decisions_stand_together(decided):
     assert {r.valid_start_date for r in found} == {date(2024, 6, 30), date(2024, 1, 1)}
 
 
+@pytest.mark.soak
 @pytest.mark.soak
 def test_taking_an_acceptance_back_takes_the_map_back(decided):
     _decide(decided, decision="reject", code="HT1", concept="1")

@@ -92,6 +92,7 @@ def test_bundles_of_the_same_people_give_the_same_omop_content(synthea, public_d
     assert hashes(other, ("omop",)) == hashes(synthea, ("omop",))
 
 
+@pytest.mark.soak
 def test_after_loading_a_vocabulary_every_observation_code_has_a_concept(synthea, public_data):
     shard = {"vocabulary": str(public_data("omop_vocabulary_shard")), "as_of": AS_OF}
     for request in (
