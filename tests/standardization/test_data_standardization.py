@@ -299,7 +299,7 @@ def test_record_without_a_row_or_a_reason_stops_the_task(plain, monkeypatch):
     run = _run(lake)
     survey = routing.survey
     lossy = lambda events: survey(events.filter("source_key <> 60"))  # noqa: E731
-    monkeypatch.setattr(tasks.routing, "survey", lossy)
+    monkeypatch.setattr(routing, "survey", lossy)
     move_bookmarks(run, tasks.EVENTS_READER, {})
     with pytest.raises(AccountingError, match=r"silver\.procedure"):
         tasks.map_events(run)

@@ -100,12 +100,22 @@ class Lakehouse:
             return reader.option("versionAsOf", version).table(self.identifier(table))
         if since is None or since < 0:
             return self.spark.read.table(self.identifier(table))
-        if since >= self.version(table):
-            return self._no_rows(table)
-        changes = reader.option("readChangeFeed", "true").option("startingVersion", since + 1)
-        changed = changes.table(self.identifier(table))
-        kept = changed.filter("_change_type IN ('insert', 'update_postimage')")
+        kept = self._changes(table, since).filter("_change_type IN ('insert', 'update_postimage')")
         return kept.select(*table.column_names)
+
+    def changed(self, table: Table, since: int) -> DataFrame:
+        """Every row that was inserted, updated or deleted after version `since`, as it was before
+        and as it is now (tables with a change feed only)."""
+        self._allow(table, self.readable, "reads")
+        if not self.exists(table):
+            return self._no_rows(table)
+        return self._changes(table, since).select(*table.column_names)
+
+    def _changes(self, table: Table, since: int) -> DataFrame:
+        if since >= self.version(table):
+            return self._no_rows(table).withColumn("_change_type", F.lit(""))
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true")
+        return reader.option("startingVersion", since + 1).table(self.identifier(table))
 
     def ensure(self, table: Table) -> None:
         """Make the table from its contract if it is not there."""

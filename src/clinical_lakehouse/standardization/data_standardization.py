@@ -1,14 +1,7 @@
 """Tasks of data standardisation: silver FHIR and a vocabulary in, OMOP CDM 5.4 out."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
-from clinical_lakehouse.errors import AccountingError
 from clinical_lakehouse.methods.concept_lookup import (
     human_concepts,
     source_concepts,
@@ -24,23 +17,27 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.standardization import (
     code_map,
     eras,
+    event_tables,
     facts,
     lab_units,
     persons,
     places,
-    routing,
     visits,
-    vocabulary_change,
 )
-from clinical_lakehouse.standardization.clinical import SHAPES
-from clinical_lakehouse.standardization.events import EVENT_TABLES, SOURCES, all_events
-from clinical_lakehouse.standardization.routes import Routes, received, route_all
+from clinical_lakehouse.standardization.events import EVENT_TABLES, all_events
+from clinical_lakehouse.standardization.increments import Increment
+from clinical_lakehouse.standardization.writing import (
+    in_two_threads,
+    list_unplaced,
+    rebuild,
+    require,
+)
 from clinical_lakehouse.tables import silver
-from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE_TRANSLATION
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
     CODING_REVIEW,
+    RESTATED_RECORD,
     UNIT_CONVERSION,
     UNIT_FACTOR,
     UNIT_SUSPICION,
@@ -77,14 +74,7 @@ from clinical_lakehouse.tables.omop_vocabulary import (
 )
 from clinical_lakehouse.tables.ops import BOOKMARK
 
-_ELSEWHERE = "source_table NOT IN ('silver.patient', 'silver.encounter', 'silver.coverage')"
-# Two writers at a time: the second costs half, a third costs memory.
-_WRITERS = 2
-_EVENT_INPUTS = (silver.PATIENT, silver.ENCOUNTER, *EVENT_TABLES)
-_EVENT_OUTPUTS = tuple(table for table, _ in SHAPES.values())
 EVENTS_READER = f"data-standardization-map-events {code_version()}"
-# Where changed codes stand in more of the records, the tables are made anew.
-_MINOR_SHARE = 0.2
 
 
 @task(
@@ -130,16 +120,16 @@ def map_places(run: Run) -> Metrics:
     wards, staff = run.lake.read(silver.LOCATION), run.lake.read(silver.PRACTITIONER)
     coverage = run.lake.read(silver.COVERAGE)
     placed = places.placed_coverage(coverage, persons.lost_persons(patients))
-    rebuild = partial(_rebuild, run)
-    done = _in_two_threads([
-        partial(rebuild, CARE_SITE, places.care_sites(sites, wards)),
-        partial(rebuild, PROVIDER, places.providers(staff)),
-        partial(rebuild, LOCATION, places.locations(patients, sites, wards)),
-        partial(rebuild, PAYER_PLAN_PERIOD, places.payer_plan_periods(placed, run.as_of)),
+    made_anew = partial(rebuild, run)
+    done = in_two_threads([
+        partial(made_anew, CARE_SITE, places.care_sites(sites, wards)),
+        partial(made_anew, PROVIDER, places.providers(staff)),
+        partial(made_anew, LOCATION, places.locations(patients, sites, wards)),
+        partial(made_anew, PAYER_PLAN_PERIOD, places.payer_plan_periods(placed, run.as_of)),
     ])  # fmt: skip
     unplaced = places.unplaced_coverage(placed)
     missing = coverage.count() - done[3]
-    _list_unplaced(run, "source_table = 'silver.coverage'", unplaced, missing)
+    list_unplaced(run, "source_table = 'silver.coverage'", unplaced, missing)
     names = ("care_site", "provider", "location", "payer_plan_period")
     return {f"{name}_count": count for name, count in zip(names, done, strict=True)}
 
@@ -157,13 +147,13 @@ def map_persons(run: Run) -> Metrics:
         OBSERVATION_PERIOD: persons.observation_periods(records, patients),
         DEATH: persons.deaths(patients),
     }
-    commits = _in_two_threads([partial(run.lake.replace, *item) for item in made.items()])
+    commits = in_two_threads([partial(run.lake.replace, *item) for item in made.items()])
     unplaced = persons.unplaced_patients(patients)
     listed = unplaced.groupBy("reason").count().collect()
     reasons = {row["reason"]: row["count"] for row in listed}
     placed = patients.count() - reasons.get("birth_year_unknown", 0)
-    _require(silver.PATIENT.name, commits[0].inserted == placed)
-    _list_unplaced(run, "source_table = 'silver.patient'", unplaced, sum(reasons.values()))
+    require(silver.PATIENT.name, commits[0].inserted == placed)
+    list_unplaced(run, "source_table = 'silver.patient'", unplaced, sum(reasons.values()))
     counts = zip(made, commits, strict=True)
     return {f"{table.short_name}_count": commit.inserted for table, commit in counts}
 
@@ -181,33 +171,32 @@ def map_visits(run: Run) -> Metrics:
     parts = encounters.filter("part_of_key IS NOT NULL")
     inside = visits.only_needed(visits.nested(placed), parts)
     known = visits.with_staff_and_site(placed, *sites)
-    whole, detail = _in_two_threads([
-        partial(_rebuild, run, VISIT_OCCURRENCE, visits.visits(known, inside, run.as_of),
+    whole, detail = in_two_threads([
+        partial(rebuild, run, VISIT_OCCURRENCE, visits.visits(known, inside, run.as_of),
                 encounters),
-        partial(_rebuild, run, VISIT_DETAIL, visits.visit_details(known, inside, run.as_of),
+        partial(rebuild, run, VISIT_DETAIL, visits.visit_details(known, inside, run.as_of),
                 parts),
     ])  # fmt: skip
     unplaced = visits.unplaced_encounters(placed)
     missing = encounters.count() - whole - detail
-    _list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
+    list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
     return {"visit_occurrence_count": whole, "visit_detail_count": detail}
 
 
 @task(
-    reads=[*_EVENT_INPUTS, CODE_MAP, VISIT_OCCURRENCE, VISIT_DETAIL],
-    writes=[*_EVENT_OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, BOOKMARK],
-)
+    reads=[*event_tables.INPUTS, VISIT_OCCURRENCE, VISIT_DETAIL],
+    writes=[*event_tables.OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, RESTATED_RECORD,
+            BOOKMARK],
+)  # fmt: skip
 def map_events(run: Run) -> Metrics:
     """Make conditions, drugs, procedures, measurements, observations, devices and specimens, by
-    their concepts' domain; where only the code map has changed, restate the rows it changes."""
-    seen, now = bookmarks(run, EVENTS_READER), _versions(run)
-    changed = _changes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
-    is_same = seen.items() >= {k: v for k, v in now.items() if k != CODE_MAP.name}.items()
-    if is_same and vocabulary_change.is_minor(changed, run.lake.read(CODE_MAP), _MINOR_SHARE):
-        done = _restate(run, changed, seen[CODE_MAP.name])
-    else:
-        done = _map_all(run)
-    move_bookmarks(run, EVENTS_READER, _versions(run))
+    their concepts' domain; where little has changed, write only the rows of that."""
+    seen, now = bookmarks(run, EVENTS_READER), event_tables.versions(run)
+    codes = event_tables.changed_codes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
+    is_ours = all(seen.get(table.name) == now[table.name] for table in event_tables.OUTPUTS)
+    done = event_tables.map_increment(run, Increment(run.lake, seen), codes) if is_ours else None
+    done = done or event_tables.map_all(run)
+    move_bookmarks(run, EVENTS_READER, event_tables.versions(run))
     return done
 
 
@@ -221,10 +210,10 @@ def build_eras(run: Run) -> Metrics:
     drugs = run.lake.read(DRUG_EXPOSURE).filter("drug_concept_id > 0")
     known = eras.ingredients(run.lake.read(CONCEPT), run.lake.read(CONCEPT_ANCESTOR))
     strengths = run.lake.read(DRUG_STRENGTH)
-    counts = _in_two_threads([
-        partial(_rebuild, run, CONDITION_ERA, eras.condition_eras(conditions), conditions),
-        partial(_rebuild, run, DRUG_ERA, eras.drug_eras(drugs, known), drugs),
-        partial(_rebuild, run, DOSE_ERA, eras.dose_eras(drugs, strengths), drugs),
+    counts = in_two_threads([
+        partial(rebuild, run, CONDITION_ERA, eras.condition_eras(conditions), conditions),
+        partial(rebuild, run, DRUG_ERA, eras.drug_eras(drugs, known), drugs),
+        partial(rebuild, run, DOSE_ERA, eras.dose_eras(drugs, strengths), drugs),
     ])  # fmt: skip
     names = ("condition_era", "drug_era", "dose_era")
     return {f"{name}_count": count for name, count in zip(names, counts, strict=True)}
@@ -280,104 +269,3 @@ def describe_source(run: Run) -> Metrics:
     for table, rows in ((CDM_SOURCE, [source]), (METADATA, how)):
         run.lake.replace(table, run.lake.frame(table, rows))
     return {"vocabulary_version": release}
-
-
-def _map_all(run: Run) -> Metrics:
-    read = run.lake.read
-    routes, links = route_all(read), visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
-    for name, count in received(read, [source.table for source in SOURCES]).items():
-        _require(name, routes.event_count(name) == count)
-    _in_two_threads([partial(_write, run, name, routes, links) for name in SHAPES])
-    for table in (NOTE, VOCABULARY_CHANGE):
-        run.lake.ensure(table)
-    reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
-    lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
-    _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
-    placed = {f"{t.short_name}_count": routes.row_count(t) for t, _ in SHAPES.values()}
-    return {**placed, **lost}
-
-
-def _versions(run: Run) -> dict[str, int]:
-    """Delta versions of what the events' tables are made of, and of these tables themselves."""
-    decide = (*_EVENT_INPUTS, silver.PRACTITIONER, CODE_MAP)  # a visit's provider may be known late
-    return {t.name: run.lake.version(t) for t in (*decide, *_EVENT_OUTPUTS)}
-
-
-def _changes(run: Run, before: int, now: int) -> DataFrame:
-    """Codes whose concepts have changed since the code map's version `before`, listed in
-    gold.vocabulary_change; the list comes first, so that a killed run leaves no change unsaid."""
-    if before < 0 or before == now:
-        return run.lake.frame(VOCABULARY_CHANGE, [])
-    earlier, later = (run.lake.read(CODE_MAP, version=version) for version in (before, now))
-    found = vocabulary_change.changes(earlier, later, run.as_of)
-    if found.isEmpty():
-        return run.lake.frame(VOCABULARY_CHANGE, [])
-    run.lake.merge(VOCABULARY_CHANGE, found)
-    return run.lake.read(VOCABULARY_CHANGE).filter(F.col("changed_at") == F.lit(run.as_of))
-
-
-def _restate(run: Run, changed: DataFrame, before: int) -> Metrics:
-    """Write only the rows of events that hold a changed code: those whose concept, table or key is
-    another one; all other rows, and their files, stay as they are."""
-    if changed.isEmpty():
-        return {"codes_changed": 0}
-    read, lost = run.lake.read, persons.lost_persons(run.lake.read(silver.PATIENT))
-    events = vocabulary_change.affected(all_events(read), changed)
-    visit_dates = partial(routing.with_visit_dates, encounters=read(silver.ENCOUNTER))
-    dated = {name: visit_dates(rows) for name, rows in events.items()}
-    old, new = (Routes(dated, read(CODE_MAP, version=v), lost).routed(dated)
-                for v in (before, run.lake.version(CODE_MAP)))  # fmt: skip
-    links = visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
-    shaped = routing.with_value_concepts(routing.with_visits(new, links), read(CODE_MAP))
-    counts = {"codes_changed": changed.count()}
-    keys = [vocabulary_change.all_keys(routed) for routed in (old, new)]
-    for name in sorted(vocabulary_change.targets(*keys)):
-        table, shape = SHAPES[f"omop.{name}"]
-        is_here = F.col("target_table") == name
-        rows = shape(shaped.filter(is_here & F.col("reason").isNull()))
-        marked = vocabulary_change.with_removed(rows, table.key[0], keys[0].filter(is_here))
-        commit = run.lake.merge(table, marked, deleted="is_gone")
-        counts[f"{name}_restated"] = commit.inserted + commit.updated + commit.deleted
-    return counts
-
-
-def _rebuild(run: Run, table: Table, rows: DataFrame, needed: DataFrame | None = None) -> int:
-    """Replace a table by rows that are made of `needed`, and say by how many; nothing now and
-    nothing before is no write."""
-    if (rows if needed is None else needed).isEmpty() and run.lake.read(table).isEmpty():
-        run.lake.ensure(table)
-        return 0
-    return run.lake.replace(table, rows).inserted
-
-
-def _write(run: Run, name: str, routes: Routes, links: DataFrame) -> None:
-    """Replace one OMOP table by the events that reach it; another number of rows stops the run."""
-    table, shape = SHAPES[name]
-    found, count = routes.reaching(table), 0
-    if found is None:
-        _rebuild(run, table, run.lake.frame(table, []))
-    else:
-        linked = routing.with_visits(found, links)
-        rows = shape(routing.with_value_concepts(linked, routes.code_map))
-        count = run.lake.replace(table, rows).inserted
-    _require(table.name, count == routes.row_count(table))
-
-
-def _list_unplaced(run: Run, where: str, rows: DataFrame, missing: int) -> None:
-    """List `rows`, which must be `missing`, as the records of some sources (`where`) without a
-    place; nothing to list, now or before, is no write."""
-    if missing == 0 and run.lake.read(UNPLACED_RECORD).filter(where).isEmpty():
-        return
-    run.lake.replace(UNPLACED_RECORD, rows, where=where)
-    listed = run.lake.read(UNPLACED_RECORD).filter(where).count()
-    _require(UNPLACED_RECORD.name, listed == missing)
-
-
-def _require(name: str, is_accounted: bool) -> None:
-    if not is_accounted:
-        raise AccountingError(f"{name}: not every record is placed or has a reason")
-
-
-def _in_two_threads(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        return [done.result() for done in [pool.submit(job) for job in jobs]]

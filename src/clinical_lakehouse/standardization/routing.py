@@ -42,6 +42,14 @@ def routed(events: DataFrame, code_map: DataFrame, unplaced_persons: DataFrame) 
     return once.withColumn("target_table", _target()).withColumn("omop_key", omop_key())
 
 
+def possible_keys(events: DataFrame, code_map: DataFrame) -> DataFrame:
+    """target_table and omop_key of every OMOP row that these events can have, whatever speaks
+    against their place."""
+    coded = _with_event_concept(events, code_map)
+    indexed = coded.withColumn("map_index", F.coalesce("map_index", F.lit(0)))
+    return indexed.select(_target().alias("target_table"), omop_key().alias("omop_key"))
+
+
 def with_value_concepts(events: DataFrame, code_map: DataFrame) -> DataFrame:
     """Routed events with the concepts of their coded value, unit, route and body site.
 

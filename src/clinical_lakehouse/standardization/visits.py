@@ -72,6 +72,20 @@ def nested(placed: DataFrame) -> DataFrame:
     return resolved.select("encounter_key", "parent_key", "visit_key")
 
 
+def with_inner(keys: DataFrame, encounters: DataFrame) -> DataFrame:
+    """Encounter keys and those of the encounters inside them, as deep as `nested` looks."""
+    parts = encounters.filter("part_of_key <> encounter_key")
+    if parts.isEmpty():
+        return keys
+    inner = parts.select("encounter_key", "part_of_key")
+    level, found = keys, keys
+    for _ in range(_LEVELS):
+        above = level.select(F.col("encounter_key").alias("part_of_key"))
+        level = inner.join(above, "part_of_key", "left_semi").select("encounter_key")
+        found = found.union(level)
+    return found.distinct()
+
+
 def visits(placed: DataFrame, inside: DataFrame, as_of: datetime) -> DataFrame:
     """omop.visit_occurrence: one row per encounter that took place and is not `inside` another.
 

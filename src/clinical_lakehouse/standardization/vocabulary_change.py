@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -44,24 +43,6 @@ def affected(events: Mapping[str, DataFrame], changed: DataFrame) -> dict[str, D
     return {name: _holding(events[name], keys) for name in sorted(tables & events.keys())}
 
 
-def is_minor(changed: DataFrame, code_map: DataFrame, share: float) -> bool:
-    """Do the changed codes stand in at most this share of the records? Above it, making the tables
-    anew is cheaper than a MERGE."""
-    own = "role = 'event' AND map_index = 0"
-    total = code_map.filter(own).agg(F.coalesce(F.sum("row_count"), F.lit(0)).alias("all"))
-    some = changed.agg(F.coalesce(F.sum("row_count"), F.lit(0)).alias("some"))
-    row = total.crossJoin(some).collect()[0]
-    return bool(row["some"] <= share * row["all"])
-
-
-def with_removed(rows: DataFrame, key: str, old_keys: DataFrame) -> DataFrame:
-    """An OMOP table's new `rows` of affected events, and those it held before (`old_keys`) and does
-    no longer, marked by is_gone."""
-    gone = old_keys.select(F.col("omop_key").alias(key)).join(rows.select(key), key, "left_anti")
-    marked = rows.withColumn("is_gone", F.lit(False))
-    return marked.unionByName(gone.withColumn("is_gone", F.lit(True)), allowMissingColumns=True)
-
-
 def _per_code(code_map: DataFrame) -> DataFrame:
     """One row per code: its concepts and domains in order, and all that its rows mean."""
     known = F.when(F.col("concept_id") > 0, F.col("concept_id"))
@@ -91,14 +72,3 @@ def _holding(events: DataFrame, keys: DataFrame) -> DataFrame:
     used = events.select(*_RECORD, uses).select(*_RECORD, "use.*")
     held = used.join(F.broadcast(keys), list(USE), "left_semi").select(*_RECORD).distinct()
     return events.join(F.broadcast(held), list(_RECORD), "left_semi")
-
-
-def all_keys(routed: DataFrame) -> DataFrame:
-    """target_table and omop_key of the routed events that have a place."""
-    return routed.filter("reason IS NULL").select("target_table", "omop_key")
-
-
-def targets(*keys: DataFrame) -> set[str]:
-    """OMOP tables (short names) that any of the keys belong to: at most as many as there are."""
-    union = reduce(DataFrame.union, keys).select("target_table").distinct()
-    return {row[0] for row in union.collect()}

@@ -129,6 +129,17 @@ UNPLACED_RECORD = Table(
     ),
 )
 
+RESTATED_RECORD = Table(
+    name="gold.restated_record",
+    comment="One row per silver record whose OMOP rows the last increment made anew.",
+    owner=_OWNER,
+    key=("source_table", "source_key"),
+    columns=(
+        Column("source_table", "STRING", "Silver table of the record.", False),
+        key("source_key", "The record's key there."),
+    ),
+)
+
 _FLAGS = "missing_unit, unknown_unit, no_conversion, annotations_differ, suspected or inferred"
 
 UNIT_FACTOR = Table(

@@ -301,6 +301,7 @@ def _table(source: str, document: Mapping[str, Any], columns: Sequence[_Column])
         columns=tuple(c.column for c in columns),
         cluster_by=tuple(name.strip() for name in clustered if name.strip()),
         retention_days=int(kept) if kept else None,
+        change_feed=True,
     )
 
 
