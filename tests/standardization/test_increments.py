@@ -69,9 +69,14 @@ def first(spark, tmp_path_factory):
                 (3, "SNOMED", "toObservation", "Observation", "S")]  # fmt: skip
     made = [dict(zip(names, concept, strict=True)) for concept in concepts]
     lake.replace(CONCEPT, rows(lake, CONCEPT, *made))
-    run = synthea_run(lake)
+    run = _always_in_increments(synthea_run(lake))
     _standardize(run)
     return run
+
+
+def _always_in_increments(run):
+    how = run.settings.standardization.model_copy(update={"increment_from": 0})
+    return replace(run, settings=run.settings.model_copy(update={"standardization": how}))
 
 
 def _standardize(run):
@@ -121,6 +126,7 @@ def test_a_component_that_is_gone_leaves_measurement(first):
     assert first.lake.read(MEASUREMENT).count() == 39
 
 
+@pytest.mark.soak
 def test_records_of_a_changed_encounter_and_of_those_inside_it_get_their_visit_again(first):
     """500 is cancelled: 503, inside it, becomes a visit of its own; too many observations hang on
     500 for an increment, so these go first."""
@@ -143,6 +149,7 @@ def test_records_of_a_changed_encounter_and_of_those_inside_it_get_their_visit_a
     }
 
 
+@pytest.mark.soak
 def test_a_person_who_loses_the_place_takes_the_records_along_and_brings_them_back(first):
     lake = first.lake
     few = [o for o in OBSERVATIONS[2:] if o["subject_key"] == 3]
@@ -163,7 +170,13 @@ def test_a_person_who_loses_the_place_takes_the_records_along_and_brings_them_ba
         assert lost.filter("source_table = 'silver.condition'").count() == unplaced
 
 
+def test_few_events_are_made_anew_by_default(first):
+    _merge(first.lake, silver.CONDITION, [{**CONDITIONS[5], "code": "toObservation"}])
+    assert "records_restated" not in _standardize(synthea_run(first.lake))
+
+
 def test_nothing_changed_writes_nothing(first):
+    _standardize(first)
     versions = {t.name: first.lake.version(t) for t in OUTPUTS}
     assert _standardize(first) == dict.fromkeys(CHANGED, 0)
     assert {t.name: first.lake.version(t) for t in OUTPUTS} == versions

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.tables.conf import conf_dir
@@ -112,6 +112,14 @@ class Coding(_Section):
     accept_exact: bool
 
 
+class Standardization(_Section):
+    """When changed records alone are mapped again: from how many events in silver on, and up to
+    which share of them."""
+
+    increment_from: int = Field(ge=0)
+    increment_share_max: float = Field(ge=0, le=1)
+
+
 class BackendAuth(_Section):
     """How to show a FHIR server who we are; `secret` of the connection is the bearer token, or the
     private key (PEM or JWK) of SMART Backend Services."""
@@ -163,6 +171,7 @@ class Settings(_Section):
     completeness: Completeness
     model: Model
     coding: Coding
+    standardization: Standardization
     connections: Mapping[str, Connection]
 
     def digest(self) -> str:

@@ -37,6 +37,7 @@ from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
     CODING_REVIEW,
+    GONE_ROW,
     RESTATED_RECORD,
     UNIT_CONVERSION,
     UNIT_FACTOR,
@@ -186,7 +187,7 @@ def map_visits(run: Run) -> Metrics:
 @task(
     reads=[*event_tables.INPUTS, VISIT_OCCURRENCE, VISIT_DETAIL],
     writes=[*event_tables.OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, RESTATED_RECORD,
-            BOOKMARK],
+            GONE_ROW, BOOKMARK],
 )  # fmt: skip
 def map_events(run: Run) -> Metrics:
     """Make conditions, drugs, procedures, measurements, observations, devices and specimens, by

@@ -15,7 +15,7 @@ from clinical_lakehouse.standardization.events import (
     all_events,
 )
 from clinical_lakehouse.standardization.increments import RECORD, Increment, of_records, with_gone
-from clinical_lakehouse.standardization.routes import Routes, received, route_all
+from clinical_lakehouse.standardization.routes import Routes, counted, received, route_all
 from clinical_lakehouse.standardization.writing import (
     in_two_threads,
     list_unplaced,
@@ -26,6 +26,7 @@ from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
+    GONE_ROW,
     RESTATED_RECORD,
     UNPLACED_RECORD,
     VOCABULARY_CHANGE,
@@ -36,8 +37,6 @@ from clinical_lakehouse.tables.omop_records import NOTE, VISIT_DETAIL
 _ELSEWHERE = "source_table NOT IN ('silver.patient', 'silver.encounter', 'silver.coverage')"
 INPUTS = (silver.PATIENT, silver.ENCOUNTER, silver.PRACTITIONER, *EVENT_TABLES, CODE_MAP)
 OUTPUTS = tuple(table for table, _ in SHAPES.values())
-# Where more of the records changed, the tables are made anew: a MERGE would cost more.
-_MINOR_SHARE = 0.2
 
 
 def map_all(run: Run) -> Metrics:
@@ -76,12 +75,15 @@ def changed_codes(run: Run, before: int, now: int) -> DataFrame:
 
 def map_increment(run: Run, increment: Increment, codes: DataFrame) -> Metrics | None:
     """Write only the rows of records that changed, or hang on what changed; all other rows, and
-    their files, stay as they are. None, and nothing of OMOP written, where these are too many."""
+    their files, stay as they are. None, and nothing of OMOP written, where that does not pay."""
+    how, total = run.settings.standardization, sum(received(run.lake.read, EVENT_TABLES).values())
+    if increment.is_silver_changed(INPUTS) and total < how.increment_from:
+        return None
     touched = run.lake.replace(RESTATED_RECORD, increment.records(codes)).inserted
     counts = {"codes_changed": codes.count(), "records_restated": touched}
     if touched == 0:
         return counts
-    if touched > _MINOR_SHARE * sum(received(run.lake.read, EVENT_TABLES).values()):
+    if touched > how.increment_share_max * total:
         return None
     return {**counts, **_restate_all(run, increment, run.lake.read(RESTATED_RECORD))}
 
@@ -91,11 +93,15 @@ def _restate_all(run: Run, increment: Increment, records: DataFrame) -> Metrics:
     read = run.lake.read
     events = of_records(all_events(read), records)
     routes = _routes_of(run, events)
-    before = increment.old_keys(events, read(CODE_MAP, version=increment.seen[CODE_MAP.name]))
-    held = {row[0] for row in before.select("target_table").distinct().collect()}
+    old = increment.old_keys(events, read(CODE_MAP, version=increment.seen[CODE_MAP.name]))
+    kept = routes.routed(routes.events).filter("reason IS NULL").select(*GONE_ROW.key)
+    # Written down once: every table's MERGE would otherwise find it out again.
+    run.lake.replace(GONE_ROW, old.join(kept, list(GONE_ROW.key), "left_anti"))
+    gone = read(GONE_ROW)
+    held = {row[0] for row in gone.select("target_table").distinct().collect()}
     links = visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
     targets = [t for t in OUTPUTS if routes.row_count(t) or t.short_name in held]
-    done = in_two_threads([partial(_restate, run, t, routes, links, before) for t in targets])
+    done = in_two_threads([partial(_restate, run, t, routes, links, gone) for t in targets])
     _restate_unplaced(run, routes, records)
     return {f"{t.short_name}_restated": count for t, count in zip(targets, done, strict=True)}
 
@@ -106,28 +112,30 @@ def _routes_of(run: Run, events: Mapping[str, DataFrame]) -> Routes:
     dated = {n: routing.with_visit_dates(e, read(silver.ENCOUNTER)) for n, e in events.items()}
     lost = persons.lost_persons(read(silver.PATIENT))
     routes = Routes(dated, read(CODE_MAP), lost).surveyed()
-    for name, rows in events.items():
-        require(name, routes.event_count(name) == rows.count())
+    for name, count in counted(events).items():
+        require(name, routes.event_count(name) == count)
     return routes
 
 
-def _restate(run: Run, table: Table, routes: Routes, links: DataFrame, old_keys: DataFrame) -> int:
+def _restate(run: Run, table: Table, routes: Routes, links: DataFrame, gone: DataFrame) -> int:
     """Bring one OMOP table to what its routed events are now; how many rows changed, came, went."""
     found = routes.reaching(table)
     rows = run.lake.frame(table, []) if found is None else _shaped(table, found, routes, links)
-    own = old_keys.filter(F.col("target_table") == table.short_name)
-    before = own.select(F.col("omop_key").alias(table.key[0]))
-    commit = run.lake.merge(table, with_gone(rows, before, table.key), deleted="is_gone")
+    own = gone.filter(F.col("target_table") == table.short_name)
+    keys = own.select(F.col("omop_key").alias(table.key[0]))
+    commit = run.lake.merge(table, with_gone(rows, keys), deleted="is_gone")
     return commit.inserted + commit.updated + commit.deleted
 
 
 def _restate_unplaced(run: Run, routes: Routes, records: DataFrame) -> None:
     """List these records' events without a place, and no others of theirs."""
-    before = run.lake.read(UNPLACED_RECORD).join(records, list(RECORD), "left_semi")
+    key = list(UNPLACED_RECORD.key)
+    before = run.lake.read(UNPLACED_RECORD).join(records, list(RECORD), "left_semi").select(*key)
     reasons = [count["reason"] for count in routes.counts if count["reason"]]
     if reasons or not before.isEmpty():
-        rows = with_gone(routes.unplaced(), before, UNPLACED_RECORD.key)
-        run.lake.merge(UNPLACED_RECORD, rows, deleted="is_gone")
+        rows = routes.unplaced()
+        gone = before.join(rows.select(*key), key, "left_anti")
+        run.lake.merge(UNPLACED_RECORD, with_gone(rows, gone), deleted="is_gone")
 
 
 def _write(run: Run, table: Table, routes: Routes, links: DataFrame) -> None:

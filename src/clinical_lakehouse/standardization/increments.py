@@ -1,6 +1,6 @@
 """What an increment makes anew: the records that changed, and those that hang on what changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -51,6 +51,10 @@ class Increment:
     def changed(self, table: Table) -> DataFrame:
         """The table's rows that came, went or changed, as they were and as they are."""
         return self.lake.changed(table, self.seen[table.name])
+
+    def is_silver_changed(self, tables: Iterable[Table]) -> bool:
+        """Has any of these silver tables been written since?"""
+        return any(self._has_moved(table) for table in tables if table.schema_name == "silver")
 
     def _has_moved(self, table: Table) -> bool:
         return self.lake.version(table) > self.seen[table.name]
@@ -110,10 +114,8 @@ def of_records(events: Mapping[str, DataFrame], records: DataFrame) -> dict[str,
     }
 
 
-def with_gone(rows: DataFrame, before: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    """A table's new `rows`, and the keys it may have held `before` and does no longer, marked by
-    `is_gone`."""
-    gone = before.select(*key).join(rows.select(*key), list(key), "left_anti")
+def with_gone(rows: DataFrame, gone: DataFrame) -> DataFrame:
+    """A table's new `rows` and the keys of rows that are `gone`, marked by `is_gone`."""
     marked = rows.withColumn("is_gone", F.lit(False))
     return marked.unionByName(gone.withColumn("is_gone", F.lit(True)), allowMissingColumns=True)
 

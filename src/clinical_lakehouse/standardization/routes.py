@@ -72,7 +72,12 @@ def route_all(read: Reader) -> Routes:
 
 def received(read: Reader, tables: Iterable[Table]) -> dict[str, int]:
     """Rows of each table, counted in one job."""
-    named = [read(t).agg(F.count(F.lit(1))).select(F.lit(t.name), "*") for t in tables]
+    return counted({table.name: read(table) for table in tables})
+
+
+def counted(rows: Mapping[str, DataFrame]) -> dict[str, int]:
+    """How many rows each has, counted in one job."""
+    named = [r.agg(F.count(F.lit(1))).select(F.lit(name), "*") for name, r in rows.items()]
     return {row[0]: row[1] for row in reduce(DataFrame.union, named).collect()}
 
 

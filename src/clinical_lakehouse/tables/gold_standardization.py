@@ -140,6 +140,17 @@ RESTATED_RECORD = Table(
     ),
 )
 
+GONE_ROW = Table(
+    name="gold.gone_row",
+    comment="One row per OMOP row that the last increment's records may have had and do not have.",
+    owner=_OWNER,
+    key=("target_table", "omop_key"),
+    columns=(
+        Column("target_table", "STRING", "OMOP table, without its schema.", False),
+        key("omop_key", "The row's key there."),
+    ),
+)
+
 _FLAGS = "missing_unit, unknown_unit, no_conversion, annotations_differ, suspected or inferred"
 
 UNIT_FACTOR = Table(
