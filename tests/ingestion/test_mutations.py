@@ -34,6 +34,9 @@ STRICTER = {
     "nul-character": (("nul",), "no NUL in a string; databases do not take it"),
     "null-element": (("null", "null-item"), "R4 JSON: null stands only beside an extension"),
     "period-reversed": (_MOVED_DATES, "per-1: a Period's start is not after its end"),
+    "unknown-modifier-extension": (
+        tuple(CLASSES), "R4: who does not know a modifier may not read the rest; the models do"
+    ),
     "unknown-resource-type": (
         ("drop", "empty-object", "resource-type"),
         "a resource has a concrete type, inside another too; the models take abstract ones",

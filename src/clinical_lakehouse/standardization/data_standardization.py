@@ -2,6 +2,10 @@
 
 from functools import partial
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clinical_lakehouse.errors import AccountingError
 from clinical_lakehouse.methods.concept_lookup import (
     human_concepts,
     source_concepts,
@@ -14,25 +18,23 @@ from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.ledger import code_version
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads, rebuild
 from clinical_lakehouse.standardization import (
     code_map,
     eras,
-    event_tables,
     facts,
     lab_units,
     persons,
     places,
     visits,
+    vocabulary_change,
 )
-from clinical_lakehouse.standardization.events import EVENT_TABLES, all_events
-from clinical_lakehouse.standardization.increments import Increment
-from clinical_lakehouse.standardization.writing import (
-    in_two_threads,
-    list_unplaced,
-    rebuild,
-    require,
-)
+from clinical_lakehouse.standardization.event_tables import INPUTS, OUTPUTS, routes_of, shaped
+from clinical_lakehouse.standardization.events import EVENT_TABLES, SOURCES, all_events
+from clinical_lakehouse.standardization.increments import RECORD, Increment, of_records, with_gone
+from clinical_lakehouse.standardization.routes import Routes, counted, received, route_all
 from clinical_lakehouse.tables import silver
+from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE_TRANSLATION
 from clinical_lakehouse.tables.gold_standardization import (
     CODE_MAP,
@@ -75,6 +77,7 @@ from clinical_lakehouse.tables.omop_vocabulary import (
 )
 from clinical_lakehouse.tables.ops import BOOKMARK
 
+_ELSEWHERE = "source_table NOT IN ('silver.patient', 'silver.encounter', 'silver.coverage')"
 EVENTS_READER = f"data-standardization-map-events {code_version()}"
 
 
@@ -130,7 +133,7 @@ def map_places(run: Run) -> Metrics:
     ])  # fmt: skip
     unplaced = places.unplaced_coverage(placed)
     missing = coverage.count() - done[3]
-    list_unplaced(run, "source_table = 'silver.coverage'", unplaced, missing)
+    _list_unplaced(run, "source_table = 'silver.coverage'", unplaced, missing)
     names = ("care_site", "provider", "location", "payer_plan_period")
     return {f"{name}_count": count for name, count in zip(names, done, strict=True)}
 
@@ -153,8 +156,8 @@ def map_persons(run: Run) -> Metrics:
     listed = unplaced.groupBy("reason").count().collect()
     reasons = {row["reason"]: row["count"] for row in listed}
     placed = patients.count() - reasons.get("birth_year_unknown", 0)
-    require(silver.PATIENT.name, commits[0].inserted == placed)
-    list_unplaced(run, "source_table = 'silver.patient'", unplaced, sum(reasons.values()))
+    _require(silver.PATIENT.name, commits[0].inserted == placed)
+    _list_unplaced(run, "source_table = 'silver.patient'", unplaced, sum(reasons.values()))
     counts = zip(made, commits, strict=True)
     return {f"{table.short_name}_count": commit.inserted for table, commit in counts}
 
@@ -180,24 +183,24 @@ def map_visits(run: Run) -> Metrics:
     ])  # fmt: skip
     unplaced = visits.unplaced_encounters(placed)
     missing = encounters.count() - whole - detail
-    list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
+    _list_unplaced(run, "source_table = 'silver.encounter'", unplaced, missing)
     return {"visit_occurrence_count": whole, "visit_detail_count": detail}
 
 
 @task(
-    reads=[*event_tables.INPUTS, VISIT_OCCURRENCE, VISIT_DETAIL],
-    writes=[*event_tables.OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, RESTATED_RECORD,
+    reads=[*INPUTS, VISIT_OCCURRENCE, VISIT_DETAIL],
+    writes=[*OUTPUTS, NOTE, UNPLACED_RECORD, VOCABULARY_CHANGE, RESTATED_RECORD,
             GONE_ROW, BOOKMARK],
 )  # fmt: skip
 def map_events(run: Run) -> Metrics:
     """Make conditions, drugs, procedures, measurements, observations, devices and specimens, by
     their concepts' domain; where little has changed, write only the rows of that."""
-    seen, now = bookmarks(run, EVENTS_READER), event_tables.versions(run)
-    codes = event_tables.changed_codes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
-    is_ours = all(seen.get(table.name) == now[table.name] for table in event_tables.OUTPUTS)
-    done = event_tables.map_increment(run, Increment(run.lake, seen), codes) if is_ours else None
-    done = done or event_tables.map_all(run)
-    move_bookmarks(run, EVENTS_READER, event_tables.versions(run))
+    seen, now = bookmarks(run, EVENTS_READER), _versions(run)
+    codes = _changed_codes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
+    is_ours = all(seen.get(table.name) == now[table.name] for table in OUTPUTS)
+    done = _map_increment(run, _increment(run, seen), codes) if is_ours else None
+    done = done or _map_all(run)
+    move_bookmarks(run, EVENTS_READER, _versions(run))
     return done
 
 
@@ -270,3 +273,125 @@ def describe_source(run: Run) -> Metrics:
     for table, rows in ((CDM_SOURCE, [source]), (METADATA, how)):
         run.lake.replace(table, run.lake.frame(table, rows))
     return {"vocabulary_version": release}
+
+
+def _increment(run: Run, seen: dict[str, int]) -> Increment:
+    """What changed in the tables since these versions."""
+    lake = run.lake
+    moved = {t.name for t in INPUTS if lake.version(t) > seen.get(t.name, -1)}
+    return Increment(lake.read, lake.changed, seen, frozenset(moved))
+
+
+def _map_all(run: Run) -> Metrics:
+    """Make all tables of events, and the list of events without a place; rows by table."""
+    read = run.lake.read
+    routes, links = route_all(read), visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
+    for name, count in received(read, [source.table for source in SOURCES]).items():
+        _require(name, routes.event_count(name) == count)
+    in_two_threads([partial(_write, run, table, routes, links) for table in OUTPUTS])
+    for table in (NOTE, VOCABULARY_CHANGE):
+        run.lake.ensure(table)
+    reasons = sorted({count["reason"] for count in routes.counts if count["reason"]})
+    lost = {f"{r}_count": routes.event_count(reason=r) for r in reasons}
+    _list_unplaced(run, _ELSEWHERE, routes.unplaced(), sum(lost.values()))
+    placed = {f"{t.short_name}_count": routes.row_count(t) for t in OUTPUTS}
+    return {**placed, **lost}
+
+
+def _versions(run: Run) -> dict[str, int]:
+    """Delta versions of what the events' tables are made of, and of these tables themselves."""
+    return {t.name: run.lake.version(t) for t in (*INPUTS, *OUTPUTS)}
+
+
+def _changed_codes(run: Run, before: int, now: int) -> DataFrame:
+    """Codes whose concepts have changed since the code map's version `before`, listed in
+    gold.vocabulary_change; the list comes first, so that a killed run leaves no change unsaid."""
+    if before < 0 or before == now:
+        return run.lake.frame(VOCABULARY_CHANGE, [])
+    earlier, later = (run.lake.read(CODE_MAP, version=version) for version in (before, now))
+    found = vocabulary_change.changes(earlier, later, run.as_of)
+    if found.isEmpty():
+        return run.lake.frame(VOCABULARY_CHANGE, [])
+    run.lake.merge(VOCABULARY_CHANGE, found)
+    return run.lake.read(VOCABULARY_CHANGE).filter(F.col("changed_at") == F.lit(run.as_of))
+
+
+def _map_increment(run: Run, increment: Increment, codes: DataFrame) -> Metrics | None:
+    """Write only the rows of records that changed, or hang on what changed; all other rows, and
+    their files, stay as they are. None, and nothing of OMOP written, where that does not pay."""
+    how, total = run.settings.standardization, sum(received(run.lake.read, EVENT_TABLES).values())
+    if increment.is_silver_changed() and total < how.increment_from:
+        return None
+    touched = run.lake.replace(RESTATED_RECORD, increment.records(codes)).inserted
+    counts = {"codes_changed": codes.count(), "records_restated": touched}
+    if touched == 0:
+        return counts
+    if touched > how.increment_share_max * total:
+        return None
+    return {**counts, **_restate_all(run, increment, run.lake.read(RESTATED_RECORD))}
+
+
+def _restate_all(run: Run, increment: Increment, records: DataFrame) -> Metrics:
+    """Bring every table to what these records are now; by table how many rows came of it."""
+    read = run.lake.read
+    events = of_records(all_events(read), records)
+    routes = routes_of(read, events)
+    for name, count in counted(events).items():
+        _require(name, routes.event_count(name) == count)
+    old = increment.old_keys(events, read(CODE_MAP, version=increment.seen[CODE_MAP.name]))
+    kept = routes.routed(routes.events).filter("reason IS NULL").select(*GONE_ROW.key)
+    # Written down once: every table's MERGE would otherwise find it out again.
+    run.lake.replace(GONE_ROW, old.join(kept, list(GONE_ROW.key), "left_anti"))
+    gone = read(GONE_ROW)
+    held = {row[0] for row in gone.select("target_table").distinct().collect()}
+    links = visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
+    targets = [t for t in OUTPUTS if routes.row_count(t) or t.short_name in held]
+    done = in_two_threads([partial(_restate, run, t, routes, links, gone) for t in targets])
+    _restate_unplaced(run, routes, records)
+    return {f"{t.short_name}_restated": count for t, count in zip(targets, done, strict=True)}
+
+
+def _restate(run: Run, table: Table, routes: Routes, links: DataFrame, gone: DataFrame) -> int:
+    """Bring one OMOP table to what its routed events are now; how many rows changed, came, went."""
+    found = routes.reaching(table)
+    rows = run.lake.frame(table, []) if found is None else shaped(table, found, routes, links)
+    own = gone.filter(F.col("target_table") == table.short_name)
+    keys = own.select(F.col("omop_key").alias(table.key[0]))
+    commit = run.lake.merge(table, with_gone(rows, keys), deleted="is_gone")
+    return commit.inserted + commit.updated + commit.deleted
+
+
+def _restate_unplaced(run: Run, routes: Routes, records: DataFrame) -> None:
+    """List these records' events without a place, and no others of theirs."""
+    key = list(UNPLACED_RECORD.key)
+    before = run.lake.read(UNPLACED_RECORD).join(records, list(RECORD), "left_semi").select(*key)
+    reasons = [count["reason"] for count in routes.counts if count["reason"]]
+    if reasons or not before.isEmpty():
+        rows = routes.unplaced()
+        gone = before.join(rows.select(*key), key, "left_anti")
+        run.lake.merge(UNPLACED_RECORD, with_gone(rows, gone), deleted="is_gone")
+
+
+def _write(run: Run, table: Table, routes: Routes, links: DataFrame) -> None:
+    """Replace one OMOP table by the events that reach it; another number of rows stops the run."""
+    found, count = routes.reaching(table), 0
+    if found is None:
+        rebuild(run, table, run.lake.frame(table, []))
+    else:
+        count = run.lake.replace(table, shaped(table, found, routes, links)).inserted
+    _require(table.name, count == routes.row_count(table))
+
+
+def _list_unplaced(run: Run, where: str, rows: DataFrame, missing: int) -> None:
+    """List `rows`, which must be `missing`, as the records of some sources (`where`) without a
+    place; nothing to list, now or before, is no write."""
+    if missing == 0 and run.lake.read(UNPLACED_RECORD).filter(where).isEmpty():
+        return
+    run.lake.replace(UNPLACED_RECORD, rows, where=where)
+    listed = run.lake.read(UNPLACED_RECORD).filter(where).count()
+    _require(UNPLACED_RECORD.name, listed == missing)
+
+
+def _require(name: str, is_accounted: bool) -> None:
+    if not is_accounted:
+        raise AccountingError(f"{name}: not every record is placed or has a reason")

@@ -1,15 +1,20 @@
 """What an increment makes anew: the records that changed, and those that hang on what changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.standardization import routing, vocabulary_change
-from clinical_lakehouse.standardization.events import SOURCES, all_events, as_events, together
+from clinical_lakehouse.standardization.events import (
+    SOURCES,
+    Reader,
+    all_events,
+    as_events,
+    together,
+)
 from clinical_lakehouse.standardization.persons import lost_persons
 from clinical_lakehouse.standardization.visits import with_inner
 from clinical_lakehouse.tables import silver
@@ -21,22 +26,25 @@ RECORD = ("source_table", "source_key")
 
 @dataclass(frozen=True)
 class Increment:
-    """Silver as it is, and the version of each table that OMOP was last made of."""
+    """Silver as it is (`read`) and its `changes` since the versions `seen`, of which OMOP was last
+    made; `moved` names the tables written since."""
 
-    lake: Lakehouse
+    read: Reader
+    changes: Callable[[Table, int], DataFrame]
     seen: Mapping[str, int]
+    moved: frozenset[str]
 
     def records(self, changed_codes: DataFrame) -> DataFrame:
         """Records (source_table, source_key) that changed, whose visit, provider or person's place
         changed, or that hold one of the changed codes."""
-        events = all_events(self.lake.read)
+        events = all_events(self.read)
         persons = self._persons()
         found = [*self._own(), *self._hanging(events, "subject_key", persons)]
         found += self._hanging(events, "encounter_key", self._encounters(persons))
         if not changed_codes.isEmpty():
             found += vocabulary_change.affected(events, changed_codes).values()
         rows = [rows.select(*RECORD) for rows in found]
-        return reduce(DataFrame.union, rows, self.lake.frame(RESTATED_RECORD, [])).distinct()
+        return reduce(DataFrame.union, rows, self.read(RESTATED_RECORD).limit(0)).distinct()
 
     def old_keys(self, events: Mapping[str, DataFrame], code_map: DataFrame) -> DataFrame:
         """Keys (target_table, omop_key) that OMOP may hold of these `events` and of all that their
@@ -50,14 +58,14 @@ class Increment:
 
     def changed(self, table: Table) -> DataFrame:
         """The table's rows that came, went or changed, as they were and as they are."""
-        return self.lake.changed(table, self.seen[table.name])
+        return self.changes(table, self.seen[table.name])
 
-    def is_silver_changed(self, tables: Iterable[Table]) -> bool:
-        """Has any of these silver tables been written since?"""
-        return any(self._has_moved(table) for table in tables if table.schema_name == "silver")
+    def is_silver_changed(self) -> bool:
+        """Has any silver table been written since?"""
+        return any(name.startswith("silver.") for name in self.moved)
 
     def _has_moved(self, table: Table) -> bool:
-        return self.lake.version(table) > self.seen[table.name]
+        return table.name in self.moved
 
     def _own(self) -> list[DataFrame]:
         """Changed records; a device changes with the statements of its use."""
@@ -72,7 +80,7 @@ class Increment:
     def _encounters(self, persons: DataFrame | None) -> DataFrame | None:
         """Keys of encounters that changed, that are inside one that did, whose practitioner's
         resource has come or gone, or that are of these `persons`."""
-        read, found = self.lake.read, []
+        read, found = self.read, []
         if self._has_moved(silver.ENCOUNTER):
             found.append(self.changed(silver.ENCOUNTER).select("encounter_key"))
         if self._has_moved(silver.PRACTITIONER):
