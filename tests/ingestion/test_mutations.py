@@ -19,7 +19,7 @@ STRICTER = {
          "resource-type"),
         "required bindings: the models take any code",
     ),
-    "bad-base64": (("empty-string",), "R4: a value is not empty; the models take empty base64"),
+    "bad-base64": (("blank", "empty-string"), "R4: a value is not empty; the models take it so"),
     "bad-id": (("id",), "id is [A-Za-z0-9-.]{1,64} of every resource, not only of some models"),
     "bad-narrative": (("blank", "empty-string"), "xhtml begins with a div"),
     "bad-uri": (_TEXTS, "uri is \\S+ in R4; the models take spaces and the empty text"),
