@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.bookmarks import move_bookmarks
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.standardization import data_standardization as tasks
@@ -19,6 +18,7 @@ from clinical_lakehouse.tables.omop_clinical import (
 )
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT
 from tests.builders import rows
+from tests.ingestion.chain import hashes
 from tests.standardization.conftest import synthea_run
 from tests.standardization.golden import LOINC, SNOMED, at
 
@@ -86,8 +86,7 @@ def _standardize(run):
 
 
 def _content(lake):
-    tables = (*OUTPUTS, UNPLACED_RECORD)
-    return {t.name: lake.read(t).agg(content_hash(t.column_names)).collect()[0][0] for t in tables}
+    return hashes(lake, [*OUTPUTS, UNPLACED_RECORD])
 
 
 def _again(run, day):

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.bookmarks import move_bookmarks
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.standardization import data_standardization as tasks
@@ -15,6 +14,7 @@ from clinical_lakehouse.tables.gold_standardization import VOCABULARY_CHANGE
 from clinical_lakehouse.tables.omop_clinical import CONDITION_OCCURRENCE, OBSERVATION
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT, CONCEPT_RELATIONSHIP
 from tests.builders import rows
+from tests.ingestion.chain import hashes
 from tests.standardization.conftest import synthea_run
 from tests.standardization.golden import SNOMED, at
 
@@ -45,8 +45,7 @@ def _load(lake, concepts, maps) -> None:
 
 
 def _content(lake):
-    tables = event_tables.OUTPUTS
-    return {t.name: lake.read(t).agg(content_hash(t.column_names)).collect()[0][0] for t in tables}
+    return hashes(lake, list(event_tables.OUTPUTS))
 
 
 def _files(lake, where):

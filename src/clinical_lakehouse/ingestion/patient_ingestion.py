@@ -1,7 +1,6 @@
 """The job patient_ingestion: FHIR files to bronze, quarantine, vault and de-identified silver."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +52,7 @@ from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.vault_keys import VaultKeys, vault_keys
+from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables import ops, silver, vault
 from clinical_lakehouse.tables.bronze import (
     CONSENT_DECISION,
@@ -302,10 +302,9 @@ def publish(run: Run) -> Metrics:
     write = partial(_write, run, keys, _people(run, keys), affected)
     withheld = run.settings.privacy.zip3_withheld
     compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
-    with ThreadPoolExecutor(2) as pool:
-        # A view that is wrong stops the task before anything is written.
-        views = list(pool.map(compiled, _touched(run, affected)))
-        list(pool.map(write, views))
+    # A view that is wrong stops the task before anything is written.
+    views = in_two_threads([partial(compiled, view) for view in _touched(run, affected)])
+    in_two_threads([partial(write, view) for view in views])
     _note_unread(run, views, since, versions)
     run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
     move_bookmarks(run, _PUBLISH, versions)

@@ -1,5 +1,6 @@
 """Tasks of data standardisation: silver FHIR and a vocabulary in, OMOP CDM 5.4 out."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from pyspark.sql import DataFrame
@@ -29,10 +30,10 @@ from clinical_lakehouse.standardization import (
     visits,
     vocabulary_change,
 )
-from clinical_lakehouse.standardization.event_tables import INPUTS, OUTPUTS, routes_of, shaped
-from clinical_lakehouse.standardization.events import EVENT_TABLES, SOURCES, all_events
+from clinical_lakehouse.standardization.event_tables import INPUTS, OUTPUTS, shaped
+from clinical_lakehouse.standardization.events import EVENT_TABLES, all_events
 from clinical_lakehouse.standardization.increments import RECORD, Increment, of_records, with_gone
-from clinical_lakehouse.standardization.routes import Routes, counted, received, route_all
+from clinical_lakehouse.standardization.routes import Routes, counted, received, route
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_codes import CODE_RELEASE, CODE_STATUS, CODE_TRANSLATION
@@ -198,8 +199,10 @@ def map_events(run: Run) -> Metrics:
     seen, now = bookmarks(run, EVENTS_READER), _versions(run)
     codes = _changed_codes(run, seen.get(CODE_MAP.name, -1), now[CODE_MAP.name])
     is_ours = all(seen.get(table.name) == now[table.name] for table in OUTPUTS)
-    done = _map_increment(run, _increment(run, seen), codes) if is_ours else None
-    done = done or _map_all(run)
+    sizes = received(run.lake.read, EVENT_TABLES)
+    increment = _increment(run, seen, now)
+    done = _map_increment(run, increment, codes, sum(sizes.values())) if is_ours else None
+    done = done or _map_all(run, sizes)
     move_bookmarks(run, EVENTS_READER, _versions(run))
     return done
 
@@ -275,19 +278,19 @@ def describe_source(run: Run) -> Metrics:
     return {"vocabulary_version": release}
 
 
-def _increment(run: Run, seen: dict[str, int]) -> Increment:
-    """What changed in the tables since these versions."""
-    lake = run.lake
-    moved = {t.name for t in INPUTS if lake.version(t) > seen.get(t.name, -1)}
-    return Increment(lake.read, lake.changed, seen, frozenset(moved))
+def _increment(run: Run, seen: dict[str, int], now: dict[str, int]) -> Increment:
+    """What changed in the tables between these versions."""
+    moved = frozenset(name for name, version in now.items() if version > seen.get(name, -1))
+    return Increment(run.lake.read, run.lake.changed, seen, moved)
 
 
-def _map_all(run: Run) -> Metrics:
+def _map_all(run: Run, sizes: Mapping[str, int]) -> Metrics:
     """Make all tables of events, and the list of events without a place; rows by table."""
     read = run.lake.read
-    routes, links = route_all(read), visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
-    for name, count in received(read, [source.table for source in SOURCES]).items():
-        _require(name, routes.event_count(name) == count)
+    routes = route(read, all_events(read))
+    links = visits.links(read(VISIT_OCCURRENCE), read(VISIT_DETAIL))
+    for name in routes.events:
+        _require(name, routes.event_count(name) == sizes[name])
     in_two_threads([partial(_write, run, table, routes, links) for table in OUTPUTS])
     for table in (NOTE, VOCABULARY_CHANGE):
         run.lake.ensure(table)
@@ -316,10 +319,10 @@ def _changed_codes(run: Run, before: int, now: int) -> DataFrame:
     return run.lake.read(VOCABULARY_CHANGE).filter(F.col("changed_at") == F.lit(run.as_of))
 
 
-def _map_increment(run: Run, increment: Increment, codes: DataFrame) -> Metrics | None:
+def _map_increment(run: Run, increment: Increment, codes: DataFrame, total: int) -> Metrics | None:
     """Write only the rows of records that changed, or hang on what changed; all other rows, and
     their files, stay as they are. None, and nothing of OMOP written, where that does not pay."""
-    how, total = run.settings.standardization, sum(received(run.lake.read, EVENT_TABLES).values())
+    how = run.settings.standardization
     if increment.is_silver_changed() and total < how.increment_from:
         return None
     touched = run.lake.replace(RESTATED_RECORD, increment.records(codes)).inserted
@@ -335,7 +338,7 @@ def _restate_all(run: Run, increment: Increment, records: DataFrame) -> Metrics:
     """Bring every table to what these records are now; by table how many rows came of it."""
     read = run.lake.read
     events = of_records(all_events(read), records)
-    routes = routes_of(read, events)
+    routes = route(read, events)
     for name, count in counted(events).items():
         _require(name, routes.event_count(name) == count)
     old = increment.old_keys(events, read(CODE_MAP, version=increment.seen[CODE_MAP.name]))

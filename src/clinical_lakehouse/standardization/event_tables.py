@@ -1,12 +1,10 @@
 """The tables of events: what they are made of, and how routed events become their rows."""
 
-from collections.abc import Mapping
-
 from pyspark.sql import DataFrame
 
-from clinical_lakehouse.standardization import persons, routing
+from clinical_lakehouse.standardization import routing
 from clinical_lakehouse.standardization.clinical import SHAPES
-from clinical_lakehouse.standardization.events import EVENT_TABLES, Reader
+from clinical_lakehouse.standardization.events import EVENT_TABLES
 from clinical_lakehouse.standardization.routes import Routes
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
@@ -14,13 +12,6 @@ from clinical_lakehouse.tables.gold_standardization import CODE_MAP
 
 INPUTS = (silver.PATIENT, silver.ENCOUNTER, silver.PRACTITIONER, *EVENT_TABLES, CODE_MAP)
 OUTPUTS = tuple(table for table, _ in SHAPES.values())
-
-
-def routes_of(read: Reader, events: Mapping[str, DataFrame]) -> Routes:
-    """Where these events go, counted."""
-    dated = {n: routing.with_visit_dates(e, read(silver.ENCOUNTER)) for n, e in events.items()}
-    lost = persons.lost_persons(read(silver.PATIENT))
-    return Routes(dated, read(CODE_MAP), lost).surveyed()
 
 
 def shaped(table: Table, found: DataFrame, routes: Routes, links: DataFrame) -> DataFrame:

@@ -4,24 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization import routing, vocabulary_change
-from clinical_lakehouse.standardization.events import (
-    SOURCES,
-    Reader,
-    all_events,
-    as_events,
-    together,
-)
+from clinical_lakehouse.standardization.events import Reader, all_events, together
 from clinical_lakehouse.standardization.persons import lost_persons
 from clinical_lakehouse.standardization.visits import with_inner
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_standardization import RESTATED_RECORD
 
-RECORD = ("source_table", "source_key")
+RECORD = RESTATED_RECORD.key
 
 
 @dataclass(frozen=True)
@@ -42,19 +36,17 @@ class Increment:
         found = [*self._own(), *self._hanging(events, "subject_key", persons)]
         found += self._hanging(events, "encounter_key", self._encounters(persons))
         if not changed_codes.isEmpty():
-            found += vocabulary_change.affected(events, changed_codes).values()
+            found += vocabulary_change.holding(events, changed_codes)
         rows = [rows.select(*RECORD) for rows in found]
         return reduce(DataFrame.union, rows, self.read(RESTATED_RECORD).limit(0)).distinct()
 
     def old_keys(self, events: Mapping[str, DataFrame], code_map: DataFrame) -> DataFrame:
         """Keys (target_table, omop_key) that OMOP may hold of these `events` and of all that their
         records were since, under the code map of that time."""
-        before = [
-            as_events(_with_use(self.changed(source.table)), source)
-            for source in SOURCES
-            if self._has_moved(source.table)
-        ]
-        return routing.possible_keys(together([*events.values(), *before]), code_map).distinct()
+        before = all_events(self.changed)
+        return routing.possible_keys(
+            together([*events.values(), *before.values()]), code_map
+        ).distinct()
 
     def changed(self, table: Table) -> DataFrame:
         """The table's rows that came, went or changed, as they were and as they are."""
@@ -68,14 +60,12 @@ class Increment:
         return table.name in self.moved
 
     def _own(self) -> list[DataFrame]:
-        """Changed records; a device changes with the statements of its use."""
-        moved = [(s.table, s.table.name, s.key) for s in SOURCES]
-        moved.append((silver.DEVICE_USE, silver.DEVICE.name, "device_key"))
-        return [
-            self.changed(table).select(F.lit(name).alias(RECORD[0]), F.col(key).alias(RECORD[1]))
-            for table, name, key in moved
-            if self._has_moved(table)
-        ]
+        """Changed events; a device changes with the statements of its use."""
+        device = (F.lit(silver.DEVICE.name), F.col("device_key"))
+        uses = self.changed(silver.DEVICE_USE).select(
+            *(column.alias(name) for column, name in zip(device, RECORD, strict=True))
+        )
+        return [*all_events(self.changed).values(), uses]
 
     def _encounters(self, persons: DataFrame | None) -> DataFrame | None:
         """Keys of encounters that changed, that are inside one that did, whose practitioner's
@@ -126,13 +116,3 @@ def with_gone(rows: DataFrame, gone: DataFrame) -> DataFrame:
     """A table's new `rows` and the keys of rows that are `gone`, marked by `is_gone`."""
     marked = rows.withColumn("is_gone", F.lit(False))
     return marked.unionByName(gone.withColumn("is_gone", F.lit(True)), allowMissingColumns=True)
-
-
-def _with_use(rows: DataFrame) -> DataFrame:
-    """Rows of any source; a device's times, which its row has not, decide no key."""
-    absent: dict[str, Column] = {
-        name: F.lit(None).cast("timestamp")
-        for name in ("used_at", "used_until")
-        if name not in rows.columns
-    }
-    return rows.withColumns(absent) if absent else rows

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization import routing
-from clinical_lakehouse.standardization.events import Reader, all_events, together
+from clinical_lakehouse.standardization.events import Reader, together
 from clinical_lakehouse.standardization.persons import lost_persons
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.contract import Table
@@ -54,9 +54,9 @@ class Routes:
         return replace(self, counts=routing.survey(self.routed(self.events)).collect())
 
 
-def route_all(read: Reader) -> Routes:
-    """Where every event goes; visits are read only where a date is missing."""
-    events, codes = all_events(read), read(CODE_MAP)
+def route(read: Reader, events: Mapping[str, DataFrame]) -> Routes:
+    """Where these events go; visits are read only where a date is missing."""
+    codes = read(CODE_MAP)
     known = codes.filter("source_concept_id > 0 OR concept_id > 0")
     maps = codes.filter("false") if known.isEmpty() else known
     routes = Routes(events, maps, lost_persons(read(silver.PATIENT))).surveyed()

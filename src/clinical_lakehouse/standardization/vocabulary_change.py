@@ -7,9 +7,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.standardization.code_map import USE, uses_of
-from clinical_lakehouse.tables.gold_standardization import VOCABULARY_CHANGE
+from clinical_lakehouse.tables.gold_standardization import RESTATED_RECORD, VOCABULARY_CHANGE
 
-_RECORD = ("source_table", "source_key", "component_index")
+_RECORD = RESTATED_RECORD.key
 _MEANING = ("concept_id", "domain_id", "value_concept_id", "source_concept_id")
 
 
@@ -36,11 +36,12 @@ def changes(before: DataFrame, after: DataFrame, as_of: datetime) -> DataFrame:
     ).select(*VOCABULARY_CHANGE.column_names)
 
 
-def affected(events: Mapping[str, DataFrame], changed: DataFrame) -> dict[str, DataFrame]:
-    """By source table the events that hold a changed code in any role; none of other tables."""
+def holding(events: Mapping[str, DataFrame], changed: DataFrame) -> list[DataFrame]:
+    """Records (source_table, source_key) whose events hold a changed code in any role, by table; a
+    record stands once per such use."""
     keys = changed.select(*USE)
     tables = {row[0] for row in keys.select("source_table").distinct().collect()}
-    return {name: _holding(events[name], keys) for name in sorted(tables & events.keys())}
+    return [_holding(events[name], keys) for name in sorted(tables & events.keys())]
 
 
 def _per_code(code_map: DataFrame) -> DataFrame:
@@ -70,5 +71,4 @@ def _kind() -> Column:
 def _holding(events: DataFrame, keys: DataFrame) -> DataFrame:
     uses = F.explode(F.array(*uses_of(events))).alias("use")
     used = events.select(*_RECORD, uses).select(*_RECORD, "use.*")
-    held = used.join(F.broadcast(keys), list(USE), "left_semi").select(*_RECORD).distinct()
-    return events.join(F.broadcast(held), list(_RECORD), "left_semi")
+    return used.join(F.broadcast(keys), list(USE), "left_semi").select(*_RECORD)
