@@ -41,6 +41,7 @@ def spark():
     session = open_session("local[2]")
     # With a few rows, compiling each query and planning it twice cost more than they save. Tests
     # that start a process of their own, and the demo, run with what users have.
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.adaptive.enabled", "false")
     yield session
