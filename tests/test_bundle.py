@@ -5,7 +5,7 @@ from databricks.bundles.jobs import Job
 
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.check import entry_point_faults
-from clinical_lakehouse.local.runner import called_jobs
+from clinical_lakehouse.local.request import called_jobs
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.arguments import COMMON
 from clinical_lakehouse.runtime.settings import load_settings

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from clinical_lakehouse.local.bundle import Bundle, load_bundle
-from clinical_lakehouse.local.runner import Context, Request, run_job
+from clinical_lakehouse.local.request import Request
+from clinical_lakehouse.local.runner import Context, run_job
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.task import Task
 

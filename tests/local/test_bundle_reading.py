@@ -195,7 +195,7 @@ PLANTED = {
     "unknown task key": (job(wheel("a", max_retry=3)), "did you mean 'max_retries'?"),
     "unsupported task": (
         job({"task_key": "a", "notebook_task": {"notebook_path": "n"}}),
-        "task 'a' needs one of python_wheel_task, run_job_task, has notebook_task",
+        "condition_task, for_each_task, has notebook_task",
     ),
     "no entry point": (
         job({"task_key": "a", "python_wheel_task": {"package_name": "p"}}),

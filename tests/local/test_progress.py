@@ -17,7 +17,8 @@ from clinical_lakehouse.local.events import (
 )
 from clinical_lakehouse.local.events import TaskStarted as Started
 from clinical_lakehouse.local.progress import watch
-from clinical_lakehouse.local.runner import Request, run_job
+from clinical_lakehouse.local.request import Request
+from clinical_lakehouse.local.runner import run_job
 from tests.local.stand_ins import Stand, broken, call, fine, job, make_bundle, wheel
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from clinical_lakehouse.errors import LakeError
 from clinical_lakehouse.local import workspace
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.entry import run_from_arguments
 from clinical_lakehouse.runtime.settings import load_settings

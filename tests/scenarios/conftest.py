@@ -11,7 +11,7 @@ import pytest
 from clinical_lakehouse.ingestion.identity import opened
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import Workspace, open_workspace
 from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.run import Run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import Workspace
 from tests.scenarios.conftest import failures, give_secret, hashes, open_comparable
 

@@ -22,7 +22,8 @@ from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.events import Preparing
 from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.references import Cause
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import exit_code, open_workspace
 from clinical_lakehouse.registry import lineage_of
 from clinical_lakehouse.runtime.run import Run
@@ -98,12 +99,13 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
     trained = months_after(plan.start, plan.drift_month + 1)
     parameters = {"as_of": as_of.isoformat(), "training_until": trained.isoformat()}
     landing = place.root / "landing"
-    request = Request("trial_to_model", {**parameters, "landing": str(landing)})
+    given = {**parameters, "landing": str(landing)}
+    request = Request("trial_to_model", given, cause=Cause("demo"))
     with watch() as listen:
         listen(Preparing(f"simulating {patients} patients at {sites} sites"))
         write_trial(landing, plan)
         workspace = open_workspace(load_bundle(place.env), place.root, listen)
-        result = workspace.run(request, cause="demo")
+        result = workspace.run(request)
         listen(Preparing("writing the report"))
         out = place.root / "reports" / "trial.html"
         report = write_report(workspace.lake, workspace.settings, as_of, result.run_id, out)

@@ -8,7 +8,7 @@ import click
 
 from clinical_lakehouse.cli.place import Place, perform, placed, show_found
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import exit_code
 
 _CANDIDATES = """

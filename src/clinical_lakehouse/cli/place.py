@@ -13,7 +13,7 @@ from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.output import grid
 from clinical_lakehouse.local.progress import watch
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import run_here
 from clinical_lakehouse.runtime.entry import default_root, open_lake
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clinical_lakehouse.cli.place import Place, perform, placed, show_found
-from clinical_lakehouse.local.runner import Request
+from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import exit_code
 
 

@@ -18,6 +18,7 @@ from clinical_lakehouse.local.events import (
     Preparing,
     TaskFinished,
     TaskStarted,
+    TooLong,
 )
 
 _MARKS = {
@@ -115,6 +116,8 @@ class Board:
         match event:
             case Noticed(what):
                 self._notices.append(Text(what, "yellow"))
+            case TooLong():
+                self._notices.append(Text(str(event), "yellow"))
             case JobStarted():
                 self._jobs[event.run_id] = _JobView(event)
             case TaskStarted():

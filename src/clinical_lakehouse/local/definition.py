@@ -1,7 +1,8 @@
 """One job's definition as written: lists with keys become mappings, so that targets can merge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError
@@ -54,6 +55,21 @@ class Definition:
             return fill(value)
         except BundleError as error:
             raise self.refuse(str(error), *where) from None
+
+    def count(self, item: Mapping[str, Any], name: str, default: int, *where: str) -> int:
+        """A whole number, 0 or more, of an item; refused if it is anything else."""
+        value = item.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.refuse(f"{name} must be a whole number, 0 or more", *where, name)
+        return value
+
+    def only(self, item: Mapping[str, Any], known: Collection[str], *where: str) -> None:
+        """Refuse a key that Databricks does not know; it would be lost without a word."""
+        for name in item:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise self.refuse(f"unknown key {name!r}{hint}", *where, name)
 
     def document(self) -> dict[str, Any]:
         """The job as Databricks takes it, keyed lists as lists again."""

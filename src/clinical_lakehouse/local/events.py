@@ -69,4 +69,18 @@ class JobFinished:
     message: str = ""
 
 
-Event = Preparing | Noticed | JobStarted | TaskStarted | TaskFinished | JobFinished
+@dataclass(frozen=True)
+class TooLong:
+    """A job run, or a task of it, runs longer than its health rule expects; it goes on."""
+
+    run_id: str
+    job: str
+    task: str
+    limit_seconds: int
+
+    def __str__(self) -> str:
+        who = f"{self.job}.{self.task}" if self.task else self.job
+        return f"{who} runs longer than the {self.limit_seconds} s its health rule expects"
+
+
+Event = Preparing | Noticed | JobStarted | TaskStarted | TaskFinished | JobFinished | TooLong

@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
 from clinical_lakehouse.local.graph import State
-from clinical_lakehouse.local.job import Job, TaskSpec
-from clinical_lakehouse.local.references import Moment
+from clinical_lakehouse.local.job import Job
+from clinical_lakehouse.local.references import Moment, Seen
+from clinical_lakehouse.local.request import Kept
+from clinical_lakehouse.local.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,18 @@ class Attempt:
 
 
 class JobRun:
-    """One run of a job: the state of its tasks, what is running, what waits for another try."""
+    """One run of a job: the state of its tasks, what is running, what waits for another try.
+
+    The rounds of a loop are one too, within their job's run: `limit` of them run at a time.
+    """
 
     def __init__(self, job: Job, moment: Moment, as_of: datetime, parent: "Call | None") -> None:
         self.job, self.moment, self.as_of, self.parent = job, moment, as_of, parent
         self.began = time.monotonic()
+        self.result: JobResult | None = None
+        self.outcomes: dict[str, str] = {}
+        self.kept: Kept | None = None
+        self.warned: set[str] = set()
         self.states = dict.fromkeys(job.tasks, State.WAITING)
         self.tries = dict.fromkeys(job.tasks, 0)
         self.results: dict[str, TaskResult] = {}
@@ -100,8 +109,40 @@ class JobRun:
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """The run's id in the ledger."""
         return self.moment.run_id
+
+    @property
+    def is_loop(self) -> bool:
+        """Are these the rounds of a loop?"""
+        return self.parent is not None and self.parent.spec.loop is not None
+
+    @property
+    def id(self) -> str:
+        """The run's id for those who watch: a loop's rounds are shown as a run of their own."""
+        return self.parent.tag if self.parent and self.is_loop else self.run_id
+
+    @property
+    def label(self) -> str:
+        """What those who watch call it."""
+        return self.parent.spec.key if self.parent and self.is_loop else self.job.key
+
+    @property
+    def limit(self) -> int:
+        """How many of its tasks may run at once, 0 for as many as there is room for."""
+        loop = self.parent.spec.loop if self.parent else None
+        return loop.concurrency if loop else 0
+
+    def seen(self, spec: TaskSpec, number: int) -> Moment:
+        """What the references of a task's attempt see."""
+        mine = {
+            key: Seen(state.told if state.is_done else "", self.tries[key])
+            for key, state in self.states.items()
+        }
+        tasks = self.moment.tasks if self.is_loop else mine
+        return replace(
+            self.moment, task=spec.key, attempt=number, tasks=tasks, element=spec.element
+        )
 
     @property
     def seconds(self) -> float:
@@ -123,7 +164,24 @@ class JobRun:
         limited = [item for item in self.live if item.spec.timeout_seconds]
         limits = [item.began + item.spec.timeout_seconds for item in limited]
         own = [self.began + self.job.timeout_seconds] if self.job.timeout_seconds else []
-        return [*limits, *own, *self.due.values()]
+        warnings = [item.began + item.spec.warn_after_seconds for item in self.unwarned]
+        mine = self.job.warn_after_seconds if "" not in self.warned else 0
+        return [
+            *limits,
+            *own,
+            *warnings,
+            *([self.began + mine] if mine else []),
+            *self.due.values(),
+        ]
+
+    @property
+    def unwarned(self) -> "list[Attempt | Call]":
+        """What runs and may yet run longer than its health rule allows."""
+        return [
+            item
+            for item in self.live
+            if item.spec.warn_after_seconds and item.spec.key not in self.warned
+        ]
 
 
 class Call:
@@ -132,6 +190,7 @@ class Call:
     def __init__(self, caller: JobRun, spec: TaskSpec, number: int, began_at: datetime) -> None:
         self.caller, self.spec, self.number, self.began_at = caller, spec, number, began_at
         self.began = time.monotonic()
+        self.tag = f"{caller.id}.{spec.key}.{number}"
         self.run: JobRun | None = None
 
     @property

@@ -27,6 +27,11 @@ class State(StrEnum):
         return self in (State.SUCCESS, State.EXCLUDED)
 
     @property
+    def told(self) -> str:
+        """Databricks' word for it, as `{{tasks.x.result_state}}` gives it."""
+        return {State.CANCELLED: "canceled", State.TIMED_OUT: "timedout"}.get(self, self.value)
+
+    @property
     def recorded(self) -> str:
         """The state's word in ops.job_run and ops.task_run."""
         skipped = self in (State.EXCLUDED, State.UPSTREAM_FAILED)
@@ -62,14 +67,14 @@ def verdict(run_if: RunIf, dependencies: Collection[State]) -> State:
     if not _any_ran(dependencies):
         return State.EXCLUDED
     well = [state.is_well for state in dependencies]
-    holds = {
+    does_hold = {
         RunIf.ALL_SUCCESS: all(well),
         RunIf.NONE_FAILED: all(well),
         RunIf.AT_LEAST_ONE_SUCCESS: State.SUCCESS in dependencies,
         RunIf.ALL_FAILED: not any(well),
         RunIf.AT_LEAST_ONE_FAILED: not all(well),
     }[run_if]
-    if holds:
+    if does_hold:
         return State.RUNNING
     return State.EXCLUDED if run_if in _HANDLERS else State.UPSTREAM_FAILED
 

@@ -18,6 +18,7 @@ from clinical_lakehouse.local.events import (
     Preparing,
     TaskFinished,
     TaskStarted,
+    TooLong,
 )
 from clinical_lakehouse.local.workspace import Listener
 
@@ -74,6 +75,8 @@ def _sentence(event: Event) -> str:
             return f"{what} ..."
         case Noticed(what):
             return what
+        case TooLong():
+            return str(event)
         case JobStarted(_, job, tasks):
             return f"{job}: started, {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
         case TaskStarted(_, job, task, attempt, calls):

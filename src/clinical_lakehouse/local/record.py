@@ -25,7 +25,7 @@ def job_row(run: JobRun, state: State, message: str = "") -> dict[str, Any]:
         "parent_run_id": run.parent.caller.run_id if run.parent else None,
         "job": run.job.key,
         "state": state.recorded,
-        "cause": run.moment.cause,
+        "cause": run.moment.cause.kind,
         "parameters": as_json(run.moment.parameters),
         "as_of": run.as_of,
         "recorded_at": run.moment.started if began else wall_clock(),

@@ -5,21 +5,22 @@ Only the loop, in the caller's thread, changes states, writes the ledger and tel
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
 
-from clinical_lakehouse.errors import BundleError, LakeError, LakehouseError, UsageError
+from clinical_lakehouse.errors import LakeError, LakehouseError
 from clinical_lakehouse.local.bundle import Bundle
-from clinical_lakehouse.local.check import entry_point_faults
+from clinical_lakehouse.local.control import holds, loop_job
 from clinical_lakehouse.local.events import (
     Event,
     JobFinished,
     JobStarted,
     TaskFinished,
     TaskStarted,
+    TooLong,
 )
 from clinical_lakehouse.local.execution import (
     Attempt,
@@ -31,10 +32,12 @@ from clinical_lakehouse.local.execution import (
 )
 from clinical_lakehouse.local.graph import State, in_order, job_state, verdict
 from clinical_lakehouse.local.interrupts import stop_requests
-from clinical_lakehouse.local.job import Job, TaskSpec
+from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.record import Recorder, job_row, task_row
-from clinical_lakehouse.local.references import Moment
-from clinical_lakehouse.runtime.arguments import COMMON, own_parameters, parse_arguments
+from clinical_lakehouse.local.references import Cause, Moment
+from clinical_lakehouse.local.request import Kept, Request, check_request, require_parameters
+from clinical_lakehouse.local.task_spec import TaskSpec
+from clinical_lakehouse.runtime.arguments import own_parameters, parse_arguments
 from clinical_lakehouse.runtime.clock import new_run_id, parse_as_of, wall_clock
 from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.tables import ops
@@ -78,18 +81,7 @@ class Context:
     recorder: Recorder
     listen: Callable[[Event], None] = lambda event: None
     parallel: int = 2
-    cause: str = "manual"
     new_run_id: Callable[[], str] = new_run_id
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to run: a job, its parameters, and `task` to run only that one of it."""
-
-    job: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    task: str = ""
-    run_id: str = ""
 
 
 def run_job(bundle: Bundle, request: Request, context: Context) -> JobResult:
@@ -102,46 +94,6 @@ def run_job(bundle: Bundle, request: Request, context: Context) -> JobResult:
     return _Runner(bundle, context).run(job, request)
 
 
-def check_request(bundle: Bundle, request: Request, tasks: Mapping[str, Executable]) -> Job:
-    """The job asked for, or the reason why it cannot be run; needs no Spark."""
-    job = bundle.job(request.job)
-    _require_parameters(job, request.parameters)
-    if request.parameters.get("as_of"):
-        parse_as_of(request.parameters["as_of"])
-    if request.task:
-        job = only_task(job, request.task)
-    known = {name: task.params for name, task in tasks.items()}
-    faults = entry_point_faults(called_jobs(job, bundle), known, COMMON)
-    if faults:
-        raise BundleError(faults[0])
-    return job
-
-
-def only_task(job: Job, key: str) -> Job:
-    """The job reduced to one task, which then depends on nothing."""
-    if key not in job.tasks:
-        raise UsageError(f"job {job.key} has no task {key!r}; known: {', '.join(job.tasks)}")
-    return replace(job, tasks={key: replace(job.tasks[key], depends_on=())})
-
-
-def called_jobs(job: Job, bundle: Bundle) -> dict[str, Job]:
-    """The job and every job it calls, directly or not."""
-    found: dict[str, Job] = {}
-    waiting = [job]
-    while waiting:
-        one = waiting.pop()
-        found[one.key] = one
-        waiting += [bundle.jobs[t.job] for t in one.tasks.values() if t.job and t.job not in found]
-    return found
-
-
-def _require_parameters(job: Job, given: Mapping[str, str]) -> None:
-    unknown = sorted(set(given) - set(job.parameters))
-    if unknown:
-        known = ", ".join(job.parameters) or "none"
-        raise UsageError(f"job {job.key} has no parameter {unknown[0]!r}; it has: {known}")
-
-
 class _Runner:
     """The loop: start what is ready, wait for an end or a deadline, decide again."""
 
@@ -149,19 +101,19 @@ class _Runner:
         self.bundle, self.context = bundle, context
         self.active: list[JobRun] = []
         self.ended: SimpleQueue[tuple[Attempt, Any, BaseException | None] | None] = SimpleQueue()
-        self.results: dict[str, JobResult] = {}
 
     def run(self, job: Job, request: Request) -> JobResult:
         """Run the job to its end."""
         run_id = request.run_id or self.context.new_run_id()
-        top = self._open(job, run_id, request.parameters, None)
+        top = self._open(job, run_id, request.parameters, cause=request.cause, kept=request.kept)
         with stop_requests(lambda: self.ended.put(None)):
             while top in self.active:
                 if self._advance():
                     continue
                 if not self._wait():
                     self._abandon(top, State.CANCELLED, "stopped by Ctrl-C")
-        return self.results[top.run_id]
+        assert top.result is not None  # it left `active` by being closed
+        return top.result
 
     # Deciding
 
@@ -169,6 +121,7 @@ class _Runner:
         """One look at every run, innermost first; True if anything changed."""
         changed = False
         for run in reversed(list(self.active)):
+            self._warn(run)
             changed |= self._expire(run)
             for key in in_order(run.job.edges):
                 changed |= run.states[key] is State.WAITING and self._consider(run, key)
@@ -183,6 +136,12 @@ class _Runner:
         state = verdict(spec.run_if, [run.states[d] for d in spec.depends_on])
         if state is State.WAITING or run.due.get(key, 0.0) > monotonic():
             return False
+        if run.kept and key in run.kept.tasks:
+            return self._skip(run, key, State.SUCCESS, f"kept from run {run.kept.run_id}")
+        unmet = [f"{d} is not {wanted}" for d, wanted in (spec.outcomes or {}).items()
+                 if run.outcomes.get(d, wanted) != wanted]  # fmt: skip
+        if unmet:
+            return self._skip(run, key, State.EXCLUDED, f"not needed: {unmet[0]}")
         if spec.is_disabled and state is State.RUNNING:
             return self._skip(run, key, State.EXCLUDED, "disabled")
         if state is State.UPSTREAM_FAILED:
@@ -190,7 +149,8 @@ class _Runner:
             return self._skip(run, key, state, f"not run: {', '.join(lost)} did not succeed")
         if state is State.EXCLUDED:
             return self._skip(run, key, state, f"not needed: {spec.run_if} does not hold")
-        if spec.entry_point and sum(len(one.attempts) for one in self.active) >= self._slots:
+        busy = sum(len(one.attempts) for one in self.active)
+        if spec.entry_point and busy >= self._slots or 0 < run.limit <= len(run.live):
             return False
         run.due.pop(key, None)
         self._start(run, spec)
@@ -199,6 +159,15 @@ class _Runner:
     @property
     def _slots(self) -> int:
         return max(1, self.context.parallel)
+
+    def _warn(self, run: JobRun) -> None:
+        """Tell, once each, what runs longer than its health rule expects."""
+        late = [item for item in run.unwarned if item.seconds > item.spec.warn_after_seconds]
+        told = [(item.spec.key, item.spec.warn_after_seconds) for item in late]
+        limit = 0 if run.is_loop or "" in run.warned else run.job.warn_after_seconds
+        for key, seconds in [*told, *([("", limit)] if 0 < limit < run.seconds else [])]:
+            run.warned.add(key)
+            self.context.listen(TooLong(run.id, run.label, key, seconds))
 
     def _expire(self, run: JobRun) -> bool:
         """Stop whatever has taken longer than its file allows."""
@@ -238,18 +207,30 @@ class _Runner:
 
     # Acting
 
-    def _open(self, job: Job, run_id: str, given: Mapping[str, str], caller: Call | None) -> JobRun:
-        _require_parameters(job, given)
-        cause = "run_job_task" if caller else self.context.cause
+    def _open(
+        self,
+        job: Job,
+        run_id: str,
+        given: Mapping[str, str],
+        caller: Call | None = None,
+        *,
+        cause: Cause,
+        kept: Kept | None,
+    ) -> JobRun:
+        require_parameters(job, given)
         moment = Moment(job.key, run_id, wall_clock(), cause)
         defaults = {name: moment.fill(text) for name, text in job.parameters.items()}
         moment = replace(moment, parameters={**defaults, **given})
         as_of = moment.parameters.get("as_of")
         run = JobRun(job, moment, parse_as_of(as_of) if as_of else moment.started, caller)
-        self.active.append(run)
+        run.kept = kept
         self.context.recorder.record(ops.JOB_RUN, job_row(run, State.RUNNING))
-        parent = (caller.caller.run_id, caller.spec.key) if caller else ("", "")
-        self.context.listen(JobStarted(run_id, job.key, tuple(job.tasks), *parent))
+        return self._begin(run)
+
+    def _begin(self, run: JobRun) -> JobRun:
+        self.active.append(run)
+        parent = (run.parent.caller.id, run.parent.spec.key) if run.parent else ("", "")
+        self.context.listen(JobStarted(run.id, run.label, tuple(run.job.tasks), *parent))
         return run
 
     def _start(self, run: JobRun, spec: TaskSpec) -> None:
@@ -258,30 +239,41 @@ class _Runner:
         number = run.tries[spec.key]
         item = (Attempt if spec.entry_point else Call)(run, spec, number, wall_clock())
         self.context.recorder.record(ops.TASK_RUN, task_row(run, item, Outcome(State.RUNNING)))
-        self.context.listen(TaskStarted(run.run_id, run.job.key, spec.key, number, spec.job))
+        self.context.listen(TaskStarted(run.id, run.label, spec.key, number, spec.job))
         if isinstance(item, Attempt):
             run.attempts[spec.key] = item
             item.start(self._work, self.ended)
             return
         run.calls[spec.key] = item
-        seen = self._seen(run, spec.key, number)
-        given = {name: seen.fill(text) for name, text in (spec.job_parameters or {}).items()}
         try:
-            called = self.bundle.job(spec.job)
-            item.run = self._open(called, self.context.new_run_id(), given, item)
+            self._steer(run, item, run.seen(spec, number))
         except LakehouseError as error:
             self._finish(run, item, Outcome(State.FAILED, one_line(error), error=error))
 
-    def _seen(self, run: JobRun, key: str, number: int) -> Moment:
-        """What a task's references see."""
-        states = {name: state.recorded for name, state in run.states.items()}
-        return replace(run.moment, task=key, attempt=number, states=states)
+    def _steer(self, run: JobRun, item: Call, seen: Moment) -> None:
+        """Decide a condition, or open the run that a loop or a run_job_task stands for."""
+        spec = item.spec
+        if spec.condition:
+            outcome = str(holds(spec.condition, seen)).lower()
+            run.outcomes[spec.key] = outcome
+            self._finish(run, item, Outcome(State.SUCCESS, metrics={"outcome": outcome}))
+        elif spec.loop:
+            item.run = JobRun(loop_job(run.job, spec, seen), seen, run.as_of, item)
+            self._begin(item.run)
+        else:
+            given = {name: seen.fill(text) for name, text in (spec.job_parameters or {}).items()}
+            kept = run.kept.called.get(spec.key) if run.kept else None
+            item.run = self._open(
+                *(self.bundle.job(spec.job), self.context.new_run_id(), given, item),
+                cause=Cause("run_job_task"),
+                kept=kept,
+            )
 
     def _work(self, attempt: Attempt) -> Any:
         """What an attempt's thread does."""
         run, spec = attempt.run, attempt.spec
         task = self.context.tasks[spec.entry_point]
-        seen = self._seen(run, spec.key, attempt.number)
+        seen = run.seen(spec, attempt.number)
         given = parse_arguments([seen.fill(text) for text in spec.arguments])
         params = own_parameters(spec.entry_point, task.params, given)
         as_of = parse_as_of(given["as-of"]) if given.get("as-of") else run.as_of
@@ -298,7 +290,7 @@ class _Runner:
         self.context.recorder.record(ops.TASK_RUN, task_row(run, item, outcome))
         self.context.listen(
             TaskFinished(
-                *(run.run_id, run.job.key, key, item.number, outcome.state.recorded, seconds),
+                *(run.id, run.label, key, item.number, outcome.state.recorded, seconds),
                 metrics=outcome.metrics,
                 message=outcome.message,
                 retry_in=wait,
@@ -309,7 +301,7 @@ class _Runner:
         if wait is not None:
             run.states[key], run.due[key] = State.WAITING, monotonic() + wait
             return
-        child = self.results.get(call.run.run_id) if call and call.run else None
+        child = call.run.result if call and call.run else None
         run.states[key] = outcome.state
         run.results[key] = TaskResult(
             *(key, outcome.state, item.number, seconds, outcome.metrics, outcome.message, child)
@@ -331,7 +323,7 @@ class _Runner:
         item = Attempt(run, run.job.tasks[key], 0, wall_clock())
         self.context.recorder.record(ops.TASK_RUN, task_row(run, item, Outcome(state, message)))
         self.context.listen(
-            TaskFinished(run.run_id, run.job.key, key, 0, state.recorded, 0.0, {}, message)
+            TaskFinished(run.id, run.label, key, 0, state.recorded, 0.0, {}, message)
         )
         return True
 
@@ -341,14 +333,13 @@ class _Runner:
         bad = [r for r in run.results.values() if not r.state.is_well and r.attempts]
         message = message or "; ".join(f"{one.key}: {one.message}" for one in bad[:2])
         self.active.remove(run)
-        result = JobResult(run.job.key, run.run_id, state, run.seconds, run.results, message)
-        self.results[run.run_id] = result
-        self.context.recorder.record(ops.JOB_RUN, job_row(run, state, message))
-        self.context.listen(
-            JobFinished(run.run_id, run.job.key, state.recorded, run.seconds, message)
-        )
+        run.result = JobResult(run.job.key, run.run_id, state, run.seconds, run.results, message)
+        if not run.is_loop:
+            self.context.recorder.record(ops.JOB_RUN, job_row(run, state, message))
+        self.context.listen(JobFinished(run.id, run.label, state.recorded, run.seconds, message))
         if run.parent:
-            self._finish(run.parent.caller, run.parent, Outcome(state, message))
+            metrics = {"rounds": len(run.results)} if run.is_loop else {}
+            self._finish(run.parent.caller, run.parent, Outcome(state, message, metrics))
 
     # Stopping
 

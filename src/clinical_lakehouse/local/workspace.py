@@ -1,14 +1,15 @@
 """A lake, its session and the bundle, opened once; jobs run in it one after another."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clinical_lakehouse.local.bundle import Bundle
 from clinical_lakehouse.local.events import Event, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.graph import State
-from clinical_lakehouse.local.runner import Context, Request, check_request, run_job
+from clinical_lakehouse.local.request import Request, check_request
+from clinical_lakehouse.local.runner import Context, run_job
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.engine import LakeEngine
@@ -29,13 +30,13 @@ class Workspace:
     settings: Settings
     listen: Listener
 
-    def run(self, request: Request, cause: str = "manual") -> JobResult:
+    def run(self, request: Request) -> JobResult:
         """Run a job, with everything it calls, and write its ledger whatever happens."""
         run_id = request.run_id or new_run_id()
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
         engine = LakeEngine(self.lake, self.settings)
-        context = Context(engine, tasks(), ledger, self.listen, cause=cause)
-        named = Request(request.job, request.parameters, request.task, run_id)
+        context = Context(engine, tasks(), ledger, self.listen)
+        named = replace(request, run_id=run_id)
         try:
             return run_job(self.bundle, named, context)
         finally:
