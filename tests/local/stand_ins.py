@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from clinical_lakehouse.local.bundle import Bundle, load_bundle
+from clinical_lakehouse.local.context import Context
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.runner import Context, run_job
+from clinical_lakehouse.local.runner import run_job
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.task import Task
 
@@ -84,13 +84,10 @@ class Stand:
         self.interrupted: list[str | None] = []
         self.stopped: dict[str, Callable[[], bool]] = {}
 
-    def make_run(self, as_of: Any, run_id: str, params: Any, is_stopped: Any) -> Run:
-        self.stopped[threading.current_thread().name] = is_stopped
-        return Run(NoLake(), None, as_of, run_id, params)  # type: ignore[arg-type]
-
-    @contextmanager
-    def tagged(self, tag: str) -> Any:
-        yield
+    def perform(self, task: Any, order: Any) -> Any:
+        self.stopped[threading.current_thread().name] = order.is_stopped
+        run = Run(NoLake(), None, order.as_of, order.run_id, order.params)  # type: ignore[arg-type]
+        return task.perform(run)
 
     def interrupt(self, tag: str | None) -> None:
         self.interrupted.append(tag)

@@ -1,6 +1,6 @@
 """Random jobs end as an independent reading of Databricks' rules says they must.
 
-The rules, from "Configure task dependencies" and "Add branching logic" of Databricks' documentation,
+The rules, of "Configure task dependencies" and "Add branching logic" in Databricks' documentation,
 are written here a second time, as a table per condition and without sharing code with the engine.
 """
 

@@ -24,7 +24,7 @@ from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.references import Cause
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import exit_code, open_workspace
+from clinical_lakehouse.local.workspace import MODES, Way, exit_code, open_workspace
 from clinical_lakehouse.registry import lineage_of
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
@@ -119,6 +119,15 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
 @click.option("--as-of", help="The run's clock, e.g. 2024-06-30T06:00:00Z (default now).")
 @click.option("--landing", type=click.Path(path_type=Path), help="Folder of what sites sent.")
 @click.option("--param", "given", multiple=True, help="A job parameter, NAME=VALUE; repeatable.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="session",
+    show_default=True,
+    help="Tasks as threads of one session, as processes, or by spark-submit.",
+)
+@click.option("--master", default="", help="A Spark master, e.g. spark://HOST:7077.")
+@click.option("--remote", default="", help="A Spark Connect server, e.g. sc://HOST:15002.")
 @placed
 def run(place: Place, job: str, task: str, **options: Any) -> None:
     """Run a job of the bundle here, or one task of it.
@@ -126,14 +135,16 @@ def run(place: Place, job: str, task: str, **options: Any) -> None:
     \b
     Examples:  clinical-lakehouse run clinical_data_pipeline --landing exports/2024-06
                clinical-lakehouse run patient_ingestion --task land --as-of 2024-06-30
+               clinical-lakehouse run model_training --mode submit --master spark://HOST:7077
     """
+    way = Way(options["mode"], options["master"], options["remote"])
     parameters = _parameters(options["given"])
     if options["as_of"]:
         parameters["as_of"] = options["as_of"]
     if options["landing"]:
         parameters["landing"] = str(_readable(options["landing"]))
     load_settings(place.env)
-    sys.exit(exit_code(perform(place, Request(job, parameters, task))))
+    sys.exit(exit_code(perform(place, Request(job, parameters, task), way)))
 
 
 @main.command()

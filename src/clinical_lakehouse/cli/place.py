@@ -14,7 +14,7 @@ from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.output import grid
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import run_here
+from clinical_lakehouse.local.workspace import Way, run_here
 from clinical_lakehouse.runtime.entry import default_root, open_lake
 
 _MOST_ROWS = 10_000
@@ -52,10 +52,10 @@ def _place(context: click.Context, root: Path | None, env: str | None, debug: bo
     return Place(given_root.expanduser().resolve(), given_env, debug)
 
 
-def perform(place: Place, request: Request) -> JobResult:
+def perform(place: Place, request: Request, way: Way | None = None) -> JobResult:
     """Run a job there, with its progress on the terminal."""
     with watch() as listen:
-        return run_here(load_bundle(place.env), request, place.root, listen)
+        return run_here(load_bundle(place.env), request, place.root, listen, way)
 
 
 def show_found(place: Place, statement: str, values: Mapping[str, Any], otherwise: str) -> None:

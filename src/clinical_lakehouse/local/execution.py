@@ -12,7 +12,10 @@ from clinical_lakehouse.local.graph import State
 from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.references import Moment, Seen
 from clinical_lakehouse.local.request import Kept
+from clinical_lakehouse.local.slots import Slot
 from clinical_lakehouse.local.task_spec import TaskSpec
+
+QUEUE_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class JobRun:
         self.outcomes: dict[str, str] = {}
         self.kept: Kept | None = None
         self.warned: set[str] = set()
+        self.slot = Slot()
         self.states = dict.fromkeys(job.tasks, State.WAITING)
         self.tries = dict.fromkeys(job.tasks, 0)
         self.results: dict[str, TaskResult] = {}
@@ -192,6 +196,7 @@ class Call:
         self.began = time.monotonic()
         self.tag = f"{caller.id}.{spec.key}.{number}"
         self.run: JobRun | None = None
+        self.is_queued = False
 
     @property
     def seconds(self) -> float:

@@ -3,26 +3,27 @@
 Only the loop, in the caller's thread, changes states, writes the ledger and tells the listener.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
-from clinical_lakehouse.errors import LakeError, LakehouseError
+from clinical_lakehouse.errors import LakeError, LakehouseError, UsageError
 from clinical_lakehouse.local.bundle import Bundle
+from clinical_lakehouse.local.context import Context
 from clinical_lakehouse.local.control import holds, loop_job
 from clinical_lakehouse.local.events import (
-    Event,
     JobFinished,
     JobStarted,
+    Noticed,
     TaskFinished,
     TaskStarted,
     TooLong,
 )
 from clinical_lakehouse.local.execution import (
+    QUEUE_LOOK_SECONDS,
     Attempt,
     Call,
     JobResult,
@@ -33,55 +34,19 @@ from clinical_lakehouse.local.execution import (
 from clinical_lakehouse.local.graph import State, in_order, job_state, verdict
 from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.job import Job
-from clinical_lakehouse.local.record import Recorder, job_row, task_row
+from clinical_lakehouse.local.record import job_row, task_row
 from clinical_lakehouse.local.references import Cause, Moment
 from clinical_lakehouse.local.request import Kept, Request, check_request, require_parameters
+from clinical_lakehouse.local.slots import Slot, refusal
 from clinical_lakehouse.local.task_spec import TaskSpec
 from clinical_lakehouse.runtime.arguments import own_parameters, parse_arguments
-from clinical_lakehouse.runtime.clock import new_run_id, parse_as_of, wall_clock
+from clinical_lakehouse.runtime.clock import parse_as_of, wall_clock
 from clinical_lakehouse.runtime.failures import one_line
+from clinical_lakehouse.runtime.order import Order
 from clinical_lakehouse.tables import ops
 
 _PATIENCE_SECONDS = 5.0  # how long stopped tasks may take to let go
 _LONG_SECONDS = 3600.0
-
-
-class Executable(Protocol):
-    """A task, as far as the runner goes."""
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """Its own parameters and their defaults."""
-
-    def perform(self, run: Any) -> Any:
-        """Run it; the result has `metrics` and `written`."""
-
-
-class Engine(Protocol):
-    """What tasks run on: a lake and its Spark session, or a test's stand-in."""
-
-    def make_run(
-        self, as_of: datetime, run_id: str, params: Mapping[str, str], is_stopped: Any
-    ) -> Any:
-        """The Run handed to a task; its lake refuses to write once `is_stopped()`."""
-
-    def tagged(self, tag: str) -> AbstractContextManager[None]:
-        """Marks the calling thread's Spark work."""
-
-    def interrupt(self, tag: str | None) -> None:
-        """Cancels the Spark work so marked, without a tag all of it."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """Where a run takes place, who records it and who watches."""
-
-    engine: Engine
-    tasks: Mapping[str, Executable]
-    recorder: Recorder
-    listen: Callable[[Event], None] = lambda event: None
-    parallel: int = 2
-    new_run_id: Callable[[], str] = new_run_id
 
 
 def run_job(bundle: Bundle, request: Request, context: Context) -> JobResult:
@@ -105,8 +70,14 @@ class _Runner:
     def run(self, job: Job, request: Request) -> JobResult:
         """Run the job to its end."""
         run_id = request.run_id or self.context.new_run_id()
-        top = self._open(job, run_id, request.parameters, cause=request.cause, kept=request.kept)
         with stop_requests(lambda: self.ended.put(None)):
+            began, slot = monotonic(), self._place(job)
+            if slot is None:
+                message = "stopped while it waited for another run of the job"
+                return JobResult(job.key, run_id, State.CANCELLED, monotonic() - began, {}, message)
+            given = request.parameters
+            top = self._open(job, run_id, given, cause=request.cause, kept=request.kept)
+            top.slot = slot
             while top in self.active:
                 if self._advance():
                     continue
@@ -114,6 +85,25 @@ class _Runner:
                     self._abandon(top, State.CANCELLED, "stopped by Ctrl-C")
         assert top.result is not None  # it left `active` by being closed
         return top.result
+
+    def _place(self, job: Job) -> Slot | None:
+        """A place among the job's runs, waited for where its queue is enabled; None if stopped."""
+        slot = self._free_place(job)
+        if slot is None:
+            self.context.listen(Noticed(f"{job.key} waits: another run of it is under way"))
+        while slot is None:
+            with suppress(Empty):
+                self.ended.get(timeout=QUEUE_LOOK_SECONDS)
+                return None
+            slot = self._free_place(job)
+        return slot
+
+    def _free_place(self, job: Job) -> Slot | None:
+        """A place for a run of the job; None if it has to wait, UsageError if it may not."""
+        slot = self.context.slots.take(job)
+        if slot is None and not job.is_queued:
+            raise UsageError(refusal(job))
+        return slot
 
     # Deciding
 
@@ -123,6 +113,8 @@ class _Runner:
         for run in reversed(list(self.active)):
             self._warn(run)
             changed |= self._expire(run)
+            for call in [call for call in run.calls.values() if call.is_queued]:
+                changed |= self._call(run, call)
             for key in in_order(run.job.edges):
                 changed |= run.states[key] is State.WAITING and self._consider(run, key)
             if run in self.active and run.is_done:
@@ -183,6 +175,8 @@ class _Runner:
                 self._finish(run, item, Outcome(State.TIMED_OUT, message))
             elif item.run:
                 self._abandon(item.run, State.TIMED_OUT, message)
+            else:  # it never got a place among the runs of its job
+                self._finish(run, item, Outcome(State.TIMED_OUT, message))
         return bool(late)
 
     def _wait(self) -> bool:
@@ -261,13 +255,23 @@ class _Runner:
             item.run = JobRun(loop_job(run.job, spec, seen), seen, run.as_of, item)
             self._begin(item.run)
         else:
-            given = {name: seen.fill(text) for name, text in (spec.job_parameters or {}).items()}
-            kept = run.kept.called.get(spec.key) if run.kept else None
-            item.run = self._open(
-                *(self.bundle.job(spec.job), self.context.new_run_id(), given, item),
-                cause=Cause("run_job_task"),
-                kept=kept,
-            )
+            self._call(run, item)
+
+    def _call(self, run: JobRun, item: Call) -> bool:
+        """Open the run that a run_job_task stands for, or leave it in the job's queue."""
+        spec, job = item.spec, self.bundle.job(item.spec.job)
+        slot = self._free_place(job)
+        item.is_queued = slot is None
+        if slot is None:
+            return False
+        seen = run.seen(spec, item.number)
+        given = {name: seen.fill(text) for name, text in (spec.job_parameters or {}).items()}
+        kept = run.kept.called.get(spec.key) if run.kept else None
+        item.run = self._open(
+            *(job, self.context.new_run_id(), given, item), cause=Cause("run_job_task"), kept=kept
+        )
+        item.run.slot = slot
+        return True
 
     def _work(self, attempt: Attempt) -> Any:
         """What an attempt's thread does."""
@@ -277,9 +281,10 @@ class _Runner:
         given = parse_arguments([seen.fill(text) for text in spec.arguments])
         params = own_parameters(spec.entry_point, task.params, given)
         as_of = parse_as_of(given["as-of"]) if given.get("as-of") else run.as_of
-        made = self.context.engine.make_run(as_of, run.run_id, params, attempt.stopped.is_set)
-        with self.context.engine.tagged(attempt.tag):
-            return task.perform(made)
+        order = Order(
+            *(as_of, run.run_id, params, attempt.number, attempt.tag), attempt.stopped.is_set
+        )
+        return self.context.engine.perform(task, order)
 
     def _finish(self, run: JobRun, item: Attempt | Call, outcome: Outcome) -> None:
         """An attempt has ended: record it, then keep the result or arrange another try."""
@@ -333,6 +338,7 @@ class _Runner:
         bad = [r for r in run.results.values() if not r.state.is_well and r.attempts]
         message = message or "; ".join(f"{one.key}: {one.message}" for one in bad[:2])
         self.active.remove(run)
+        run.slot.give_back()
         run.result = JobResult(run.job.key, run.run_id, state, run.seconds, run.results, message)
         if not run.is_loop:
             self.context.recorder.record(ops.JOB_RUN, job_row(run, state, message))
@@ -348,6 +354,8 @@ class _Runner:
         for call in list(run.calls.values()):
             if call.run:
                 self._abandon(call.run, state, message)
+            else:
+                self._finish(run, call, Outcome(state, message))
         attempts = list(run.attempts.values())
         self._stop(attempts)
         for attempt in attempts:

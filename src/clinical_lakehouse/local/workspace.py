@@ -4,21 +4,46 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.local.bundle import Bundle
+from clinical_lakehouse.local.context import Context, Engine
 from clinical_lakehouse.local.events import Event, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.graph import State
 from clinical_lakehouse.local.request import Request, check_request
-from clinical_lakehouse.local.runner import Context, run_job
+from clinical_lakehouse.local.runner import run_job
+from clinical_lakehouse.local.slots import Slots
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.engine import LakeEngine
 from clinical_lakehouse.runtime.entry import open_lake
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.ledger import open_ledger, recover
+from clinical_lakehouse.runtime.processes import ProcessEngine
 from clinical_lakehouse.runtime.settings import Settings, load_settings
 
 Listener = Callable[[Event], None]
+MODES = ("session", "process", "submit")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How tasks run: `session` (threads in one session), `process` (interpreters of their own) or
+    `submit` (spark-submit to `master`); `remote` is a Spark Connect server, sc://HOST:PORT."""
+
+    mode: str = "session"
+    master: str = ""
+    remote: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UsageError(f"mode must be one of {', '.join(MODES)}")
+        if self.mode == "submit" and not self.master:
+            raise UsageError("mode submit needs --master, e.g. spark://HOST:7077")
+        if self.mode == "submit" and self.remote:
+            raise UsageError("mode submit starts its own driver: give --master, not --remote")
+        if self.master and self.remote:
+            raise UsageError("give --master or --remote, not both")
 
 
 @dataclass(frozen=True)
@@ -29,13 +54,14 @@ class Workspace:
     lake: Lakehouse
     settings: Settings
     listen: Listener
+    engine: Engine
 
     def run(self, request: Request) -> JobResult:
         """Run a job, with everything it calls, and write its ledger whatever happens."""
         run_id = request.run_id or new_run_id()
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
-        engine = LakeEngine(self.lake, self.settings)
-        context = Context(engine, tasks(), ledger, self.listen)
+        slots = Slots(None if self.lake.catalog else self.lake.root / "ops" / "_slots")
+        context = Context(self.engine, tasks(), ledger, self.listen, slots=slots)
         named = replace(request, run_id=run_id)
         try:
             return run_job(self.bundle, named, context)
@@ -45,24 +71,36 @@ class Workspace:
 
 
 def open_workspace(
-    bundle: Bundle, root: Path, listen: Listener, master: str = "", remote: str = ""
+    bundle: Bundle, root: Path, listen: Listener, way: Way | None = None
 ) -> Workspace:
     """Start Spark, open the lake, and note runs whose process was killed.
 
     The bundle's target names the settings (conf/<target>.yml).
     """
+    way = way or Way()
     settings = load_settings(bundle.target)
     listen(Preparing("starting Spark"))
-    lake = open_lake({"root": str(root), "master": master, "remote": remote})
+    own = "" if way.mode == "submit" else way.master
+    lake = open_lake({"root": str(root), "master": own, "remote": way.remote})
     for run_id in recover(lake):
         listen(Noticed(f"run {run_id} had been killed; the ledger says so now"))
-    return Workspace(bundle, lake, settings, listen)
+    engine: Engine = LakeEngine(lake, settings)
+    if way.mode != "session":
+        engine = ProcessEngine(
+            script=bundle.folder / "jobs" / "main.py",
+            place={"root": str(root), "env": bundle.target, "remote": way.remote},
+            logs=root / "ops" / "_logs",
+            master=way.master if way.mode == "submit" else "",
+        )
+    return Workspace(bundle, lake, settings, listen, engine)
 
 
-def run_here(bundle: Bundle, request: Request, root: Path, listen: Listener) -> JobResult:
+def run_here(
+    bundle: Bundle, request: Request, root: Path, listen: Listener, way: Way | None = None
+) -> JobResult:
     """Check what is asked for, then open the workspace and run it; the common case in one call."""
     check_request(bundle, request, tasks())
-    return open_workspace(bundle, root, listen).run(request)
+    return open_workspace(bundle, root, listen, way).run(request)
 
 
 def exit_code(result: JobResult) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from clinical_lakehouse.errors import UsageError
 
 # What every task understands; anything else is a parameter of its own.
-COMMON = ("root", "env", "as-of", "run-id", "attempt", "catalog", "master", "remote")
+COMMON = ("root", "env", "as-of", "run-id", "attempt", "catalog", "master", "remote", "result")
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:

@@ -1,13 +1,26 @@
 """The lake and its one Spark session as the runner's engine."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from typing import Protocol
 
 from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.order import Order
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import Settings
+from clinical_lakehouse.runtime.task import Done
+
+
+class Performable(Protocol):
+    """A task, as far as engines go."""
+
+    @property
+    def name(self) -> str:
+        """Its entry-point name."""
+
+    def perform(self, run: Run) -> Done:
+        """Run it."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +30,15 @@ class LakeEngine:
     lake: Lakehouse
     settings: Settings
 
-    def make_run(
-        self,
-        as_of: datetime,
-        run_id: str,
-        params: Mapping[str, str],
-        is_stopped: Callable[[], bool],
-    ) -> Run:
-        """The Run handed to a task."""
-        lake = replace(self.lake, is_stopped=is_stopped, written={})
-        return Run(lake, self.settings, as_of, run_id, params)
+    def perform(self, task: Performable, order: Order) -> Done:
+        """Run a task in the calling thread; its lake refuses to write once it is stopped."""
+        lake = replace(self.lake, is_stopped=order.is_stopped, written={})
+        run = Run(lake, self.settings, order.as_of, order.run_id, order.params)
+        with self._tagged(order.tag):
+            return task.perform(run)
 
     @contextmanager
-    def tagged(self, tag: str) -> Iterator[None]:
+    def _tagged(self, tag: str) -> Iterator[None]:
         """Marks the Spark work of the calling thread, so that it can be interrupted."""
         marked = self._marked
         marked.add(tag)

@@ -1,5 +1,6 @@
 """Starting one task from a command line: what Databricks' wheel task and spark-submit do."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.journal import as_json
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.ledger import code_version, task_rows
+from clinical_lakehouse.runtime.processes import end_with_runner, write_result
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.session import open_session
 from clinical_lakehouse.runtime.settings import load_settings
@@ -43,18 +45,38 @@ class Executable(Protocol):
 
 def run_from_arguments(task: Executable, arguments: Sequence[str]) -> Metrics:
     """Build a Run from `--name=value` (or `--name value`) arguments, execute the task in it and
-    record the attempt in ops.task_run, whether it succeeds or fails."""
+    record the attempt in ops.task_run, whether it succeeds or fails.
+
+    With `--result=FILE` a runner has started this process and records the attempt: it finds in the
+    file what the task did, or why it failed.
+    """
     given = parse_arguments(arguments)
+    if given.get("result"):
+        end_with_runner(Path(given["result"]))
+    try:
+        task_run = _prepared(task, given)
+        if not given.get("result"):
+            return _recorded(task, task_run, int(given.get("attempt") or 1))
+        done = task.perform(task_run)
+    except BaseException as error:
+        if not given.get("result"):
+            raise
+        write_result(Path(given["result"]), None, error, one_line(error))
+        sys.exit(1)  # the runner says it; a trace might hold data
+    write_result(Path(given["result"]), done, None, "")
+    return done.metrics
+
+
+def _prepared(task: Executable, given: Mapping[str, str]) -> Run:
     params = own_parameters(task.name, task.params, given)
     settings = load_settings(given.get("env") or "dev")
-    run = Run(
+    return Run(
         lake=open_lake(given),
         settings=settings,
         as_of=parse_as_of(given.get("as-of") or wall_clock().isoformat()),
         run_id=given.get("run-id") or new_run_id(),
         params=params,
     )
-    return _recorded(task, run, int(given.get("attempt") or 1))
 
 
 def open_lake(given: Mapping[str, str]) -> Lakehouse:

@@ -1,0 +1,42 @@
+"""What the runner works with: an engine for tasks, a recorder, a listener and places for runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from clinical_lakehouse.local.events import Event
+from clinical_lakehouse.local.record import Recorder
+from clinical_lakehouse.local.slots import Slots
+from clinical_lakehouse.runtime.clock import new_run_id
+from clinical_lakehouse.runtime.order import Order
+
+
+class Executable(Protocol):
+    """A task, as far as the runner goes."""
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """Its own parameters and their defaults."""
+
+
+class Engine(Protocol):
+    """What tasks run on: a lake and its Spark session, processes, or a test's stand-in."""
+
+    def perform(self, task: Any, order: Order) -> Any:
+        """Run a task to its end; the result has `metrics` and `written`."""
+
+    def interrupt(self, tag: str | None) -> None:
+        """Cancels the work of the order so tagged, without a tag all of it."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a run takes place, who records it and who watches."""
+
+    engine: Engine
+    tasks: Mapping[str, Executable]
+    recorder: Recorder
+    listen: Callable[[Event], None] = lambda event: None
+    parallel: int = 2
+    new_run_id: Callable[[], str] = new_run_id
+    slots: Slots = Slots()

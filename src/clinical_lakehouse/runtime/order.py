@@ -1,0 +1,17 @@
+"""What the runner orders from whatever its tasks run on; imports no Spark."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Order:
+    """One attempt of a task, as the runner orders it; its work must end once `is_stopped()`."""
+
+    as_of: datetime
+    run_id: str
+    params: Mapping[str, str]
+    attempt: int = 1
+    tag: str = ""
+    is_stopped: Callable[[], bool] = lambda: False

@@ -1,0 +1,172 @@
+"""Tasks in interpreters of their own, plain or under spark-submit, as the runner's engine."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import clinical_lakehouse
+from clinical_lakehouse.errors import LakeError, LakehouseError, PrerequisiteError
+from clinical_lakehouse.runtime.engine import Performable
+from clinical_lakehouse.runtime.locks import exclusive
+from clinical_lakehouse.runtime.order import Order
+from clinical_lakehouse.runtime.task import Done
+
+_LOOK_SECONDS = 0.2
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class ProcessEngine:
+    """Each attempt of a task is a process: `script` is jobs/main.py, `place` what every task is
+    told of root and environment, `master` a Spark master to submit to ("" for no spark-submit).
+
+    What a process prints goes to `<logs>/<run>/<tag>.log`, readable by the owner alone.
+    """
+
+    script: Path
+    place: Mapping[str, str]
+    logs: Path
+    master: str = ""
+    submit_options: tuple[str, ...] = ()
+    living: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, repr=False)
+
+    def perform(self, task: Performable, order: Order) -> Done:
+        """Start the task's process and wait for its end; the error is the one it ended with."""
+        folder = self.logs / order.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        result = folder / f"{order.tag}.json"
+        result.unlink(missing_ok=True)
+        command = [*self._command(), task.name, *self._arguments(order, result)]
+        with exclusive(result):  # the task's process ends when this one, dying, lets go of it
+            code = self._run(command, result.with_suffix(".log"), order)
+        result.with_name(f"{result.name}.lock").unlink(missing_ok=True)
+        return _read(result, code)
+
+    def _run(self, command: Sequence[str], log: Path, order: Order) -> int:
+        """The exit code of a command, whose output goes to `log`; ended once the order is void."""
+        with open(os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+        self.living[order.tag] = process
+        try:
+            while _still_runs(process):
+                if order.is_stopped():
+                    _end(process)
+        finally:
+            _end(process)
+            del self.living[order.tag]
+        return process.returncode
+
+    def interrupt(self, tag: str | None) -> None:
+        """End the process so tagged, without a tag every one."""
+        for name, process in list(self.living.items()):
+            if tag in (None, name):
+                _end(process)
+
+    def _command(self) -> list[str]:
+        if not self.master:
+            return [sys.executable, str(self.script)]
+        submit = shutil.which("spark-submit") or _packaged_submit()
+        package = ("--py-files", str(zipped_package(self.logs)))
+        return [submit, "--master", self.master, *self.submit_options, *package, str(self.script)]
+
+    def _arguments(self, order: Order, result: Path) -> list[str]:
+        common = {
+            **self.place,
+            "as-of": order.as_of.isoformat(),
+            "run-id": order.run_id,
+            "attempt": str(order.attempt),
+            "result": str(result),
+        }
+        own = {name.replace("_", "-"): value for name, value in order.params.items()}
+        return [f"--{name}={value}" for name, value in {**own, **common}.items()]
+
+
+def write_result(path: Path, done: Done | None, error: BaseException | None, said: str) -> None:
+    """What a task's process leaves for the one that started it; whole, or not at all."""
+    content: dict[str, Any] = {"error": type(error).__name__, "message": said}
+    if done:
+        content = {"metrics": dict(done.metrics), "written": dict(done.written)}
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(content, default=str), encoding="utf-8")
+    draft.replace(path)
+
+
+def end_with_runner(result: Path) -> None:
+    """Let this process end when the one that started it has died: its work would be recorded by
+    nobody, and the next run would do it a second time."""
+
+    def watch() -> None:
+        handle = os.open(f"{result}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)  # the runner holds it as long as it lives
+        os._exit(1)
+
+    threading.Thread(target=watch, name="runner", daemon=True).start()
+
+
+def zipped_package(folder: Path) -> Path:
+    """This package as a zip for executors, made anew where a file of it is newer."""
+    source = Path(clinical_lakehouse.__file__).parent
+    files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.suffix != ".pyc"]
+    target = folder / "clinical_lakehouse.zip"
+    newest = max(path.stat().st_mtime for path in files)
+    if not target.exists() or target.stat().st_mtime < newest:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"package-{os.getpid()}.part"
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in files:
+                archive.write(path, path.relative_to(source.parent))
+        draft.replace(target)
+    return target
+
+
+def _packaged_submit() -> str:
+    import pyspark
+
+    found = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    if not found.is_file():
+        raise PrerequisiteError("spark-submit is not on PATH; install Spark 4 or pyspark")
+    return str(found)
+
+
+def _still_runs(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process and its children to end, then make them; nothing if they have."""
+    for number, patience in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+
+
+def _read(path: Path, code: int) -> Done:
+    """The result a process left; the error it names, with the text that is free of data."""
+    if not path.exists():
+        raise LakeError(f"its process ended with code {code} and left no result; see its log")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    if "error" not in content:
+        return Done(content["metrics"], content["written"])
+    kinds = {kind.__name__: kind for kind in LakehouseError.__subclasses__()}
+    raise kinds.get(content["error"], LakeError)(content["message"])
