@@ -170,13 +170,9 @@ class JobRun:
         own = [self.began + self.job.timeout_seconds] if self.job.timeout_seconds else []
         warnings = [item.began + item.spec.warn_after_seconds for item in self.unwarned]
         mine = self.job.warn_after_seconds if "" not in self.warned else 0
-        return [
-            *limits,
-            *own,
-            *warnings,
-            *([self.began + mine] if mine else []),
-            *self.due.values(),
-        ]
+        queued = [call for call in self.calls.values() if call.is_queued]
+        looks = [time.monotonic() + QUEUE_LOOK_SECONDS] if queued else []
+        return [*limits, *own, *warnings, *looks, *self.due.values()]
 
     @property
     def unwarned(self) -> "list[Attempt | Call]":
