@@ -1,7 +1,8 @@
 """One job's definition as written: lists with keys become mappings, so that targets can merge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError
@@ -76,6 +77,17 @@ def read_definition(source: Source, where: Where) -> Definition:
         if name not in _KEYED:
             _note(source, at, (name,), places)
     return Definition(key, content, places)
+
+
+def refuse_unknown(
+    definition: Definition, item: Mapping[str, Any], known: Collection[str], *where: str
+) -> None:
+    """Refuse a key that Databricks does not know; it would be lost without a word."""
+    for name in item:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise definition.refuse(f"unknown key {name!r}{hint}", *where, name)
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
