@@ -80,6 +80,10 @@ class Context:
     parallel: int = 2
     cause: str = "manual"
     new_run_id: Callable[[], str] = new_run_id
+    # Who asks the run to stop, and whether it has the session for itself: beside other runs, only
+    # work with its own marks is cancelled.
+    stops: Callable[[Callable[[], None]], AbstractContextManager[None]] = stop_requests
+    is_alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ class _Runner:
         """Run the job to its end."""
         run_id = request.run_id or self.context.new_run_id()
         top = self._open(job, run_id, request.parameters, None)
-        with stop_requests(lambda: self.ended.put(None)):
+        with self.context.stops(lambda: self.ended.put(None)):
             while top in self.active:
                 if self._advance():
                     continue
@@ -375,7 +379,8 @@ class _Runner:
         for attempt in attempts:
             attempt.stopped.set()
         others = {a for run in self.active for a in run.attempts.values()} - set(attempts)
-        tags = [attempt.tag for attempt in attempts] if others else [None]
+        is_shared = others or not self.context.is_alone
+        tags = [attempt.tag for attempt in attempts] if is_shared else [None]
         until = monotonic() + _PATIENCE_SECONDS
         threads = [attempt.thread for attempt in attempts if attempt.thread]
         while attempts and monotonic() < until:

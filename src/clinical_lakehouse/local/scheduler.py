@@ -102,17 +102,17 @@ class Scheduler:
                 self._store.set_state(firing.id, "waiting")
                 self._waiting.append(replace(firing, state="waiting"))
 
-    def look(self, now: datetime, starts: bool = True) -> datetime:
+    def look(self, now: datetime) -> datetime:
         """Fire what is due, start what may start, and say when to look again."""
-        self._note_ends(now)
+        self.settle(now)
         for key in self.plan.jobs:
             if self._next.get(key, now) <= now:
                 self._next[key] = self._consider(key, now)
-        if starts:
-            self._start_waiting(now)
+        self._start_waiting()
         return min(self._next.values(), default=now + _LATER)
 
-    def _note_ends(self, now: datetime) -> None:
+    def settle(self, now: datetime) -> None:
+        """Keep how runs ended since the last look."""
         while True:
             try:
                 firing, ok = self._ends.get_nowait()
@@ -160,7 +160,7 @@ class Scheduler:
             self._waiting.append(firing)
         self.ports.tell(now, key, note)
 
-    def _start_waiting(self, now: datetime) -> None:
+    def _start_waiting(self) -> None:
         self._waiting.sort(key=lambda firing: (firing.due_at, firing.id))
         for firing in list(self._waiting):
             if len(self._running) >= self.plan.parallel:

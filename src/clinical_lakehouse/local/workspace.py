@@ -1,6 +1,7 @@
 """A lake, its session and the bundle, opened once; jobs run in it one after another."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from clinical_lakehouse.local.bundle import Bundle
 from clinical_lakehouse.local.events import Event, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.graph import State
+from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.runner import Context, Request, check_request, run_job
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.engine import LakeEngine
 from clinical_lakehouse.runtime.entry import open_lake
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.ledger import open_ledger, recover
+from clinical_lakehouse.runtime.ledger import is_known, open_ledger, recover
 from clinical_lakehouse.runtime.settings import Settings, load_settings
 
 Listener = Callable[[Event], None]
@@ -28,19 +30,30 @@ class Workspace:
     lake: Lakehouse
     settings: Settings
     listen: Listener
+    stops: Callable[[Callable[[], None]], AbstractContextManager[None]] = stop_requests
+    is_alone: bool = True
 
     def run(self, request: Request, cause: str = "manual") -> JobResult:
         """Run a job, with everything it calls, and write its ledger whatever happens."""
         run_id = request.run_id or new_run_id()
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
         engine = LakeEngine(self.lake, self.settings)
-        context = Context(engine, tasks(), ledger, self.listen, cause=cause)
+        context = Context(
+            *(engine, tasks(), ledger, self.listen),
+            cause=cause,
+            stops=self.stops,
+            is_alone=self.is_alone,
+        )
         named = Request(request.job, request.parameters, request.task, run_id)
         try:
             return run_job(self.bundle, named, context)
         finally:
             self.listen(Preparing("writing the run ledger"))
             ledger.close()
+
+    def has_begun(self, run_id: str) -> bool:
+        """Does the run ledger know this run?"""
+        return is_known(self.lake, run_id)
 
 
 def open_workspace(
