@@ -8,6 +8,7 @@ from typing import Any
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.local.bundle import ROOT_FILE, Bundle
 from clinical_lakehouse.local.job import Job
+from clinical_lakehouse.local.runner import called_jobs
 from clinical_lakehouse.local.scheduler import POLL, Plan
 from clinical_lakehouse.local.sight import watched_folder
 from clinical_lakehouse.local.source import read_source
@@ -34,7 +35,7 @@ def make_plan(
         _require_watchable(key, job)
     return Plan(
         jobs,
-        calls={key: _called(key, bundle.jobs) for key in jobs},
+        calls={key: frozenset(called_jobs(job, bundle)) for key, job in jobs.items()},
         limits={key: job.max_concurrent_runs for key, job in bundle.jobs.items()},
         paused=paused,
         parallel=parallel,
@@ -65,15 +66,3 @@ def _require_watchable(key: str, job: Job) -> None:
             watched_folder(job.trigger.url, Path())
         except UsageError as error:
             raise UsageError(f"{job.place}: job {key}: {error}; pause its trigger here") from None
-
-
-def _called(key: str, jobs: Mapping[str, Job]) -> frozenset[str]:
-    """A job and every job that it calls, directly or not."""
-    found: set[str] = set()
-    waiting = [key]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += [task.job for task in jobs[name].tasks.values() if task.job]
-    return frozenset(found)
