@@ -52,6 +52,7 @@ setup(
     packages=find_packages("src"),
     package_data={"clinical_lakehouse": ["py.typed"]},
     install_requires=[
+        "APScheduler>=3.11.3,<4",
         "altair==6.3.0",
         "click>=8.1,<9",
         "cryptography>=43",
@@ -73,6 +74,7 @@ setup(
         "rich>=13,<16",
         "scikit-learn>=1.5,<2",
         "scipy>=1.11,<2",
+        "tzlocal>=5,<6",
         "ucumvert>=0.3.2,<0.4",
         "vl-convert-python==1.9.0",
     ],

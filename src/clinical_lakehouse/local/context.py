@@ -1,10 +1,12 @@
 """What the runner works with: an engine for tasks, a recorder, a listener and places for runs."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from clinical_lakehouse.local.events import Event
+from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.record import Recorder
 from clinical_lakehouse.local.slots import Slots
 from clinical_lakehouse.runtime.clock import new_run_id
@@ -40,3 +42,7 @@ class Context:
     parallel: int = 2
     new_run_id: Callable[[], str] = new_run_id
     slots: Slots = Slots()
+    # Who asks the run to stop, and whether it has the session for itself: beside other runs, only
+    # work with its own marks is cancelled.
+    stops: Callable[[Callable[[], None]], AbstractContextManager[None]] = stop_requests
+    is_alone: bool = True

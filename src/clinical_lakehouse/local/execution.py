@@ -169,7 +169,8 @@ class JobRun:
         limits = [item.began + item.spec.timeout_seconds for item in limited]
         own = [self.began + self.job.timeout_seconds] if self.job.timeout_seconds else []
         warnings = [item.began + item.spec.warn_after_seconds for item in self.unwarned]
-        mine = self.job.warn_after_seconds if "" not in self.warned else 0
+        if self.job.warn_after_seconds and "" not in self.warned and not self.is_loop:
+            warnings.append(self.began + self.job.warn_after_seconds)
         queued = [call for call in self.calls.values() if call.is_queued]
         looks = [time.monotonic() + QUEUE_LOOK_SECONDS] if queued else []
         return [*limits, *own, *warnings, *looks, *self.due.values()]

@@ -63,12 +63,12 @@ def _pulse(console: Console, board: Board, stop: threading.Event, seconds: float
 
 def _say(console: Console, board: Board, event: Event) -> None:
     board.note(event)
-    text = _sentence(event)
+    text = sentence(event)
     if text:
         _line(console, board, text)
 
 
-def _sentence(event: Event) -> str:
+def sentence(event: Event) -> str:
     """The event in one plain line; nothing where another event says the same."""
     match event:
         case Preparing(what):

@@ -32,7 +32,6 @@ from clinical_lakehouse.local.execution import (
     TaskResult,
 )
 from clinical_lakehouse.local.graph import State, in_order, job_state, verdict
-from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.record import job_row, task_row
 from clinical_lakehouse.local.references import Cause, Moment
@@ -70,7 +69,7 @@ class _Runner:
     def run(self, job: Job, request: Request) -> JobResult:
         """Run the job to its end."""
         run_id = request.run_id or self.context.new_run_id()
-        with stop_requests(lambda: self.ended.put(None)):
+        with self.context.stops(lambda: self.ended.put(None)):
             began, slot = monotonic(), self._place(job)
             if slot is None:
                 message = "stopped while it waited for another run of the job"
@@ -374,7 +373,8 @@ class _Runner:
         for attempt in attempts:
             attempt.stopped.set()
         others = {a for run in self.active for a in run.attempts.values()} - set(attempts)
-        tags = [attempt.tag for attempt in attempts] if others else [None]
+        is_shared = others or not self.context.is_alone
+        tags = [attempt.tag for attempt in attempts] if is_shared else [None]
         until = monotonic() + _PATIENCE_SECONDS
         threads = [attempt.thread for attempt in attempts if attempt.thread]
         while attempts and monotonic() < until:

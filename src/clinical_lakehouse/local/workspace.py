@@ -1,6 +1,7 @@
 """A lake, its session and the bundle, opened once; jobs run in it one after another."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from clinical_lakehouse.local.context import Context, Engine
 from clinical_lakehouse.local.events import Event, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.graph import State
+from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.request import Request, check_request
 from clinical_lakehouse.local.runner import run_job
 from clinical_lakehouse.local.slots import Slots
@@ -18,7 +20,7 @@ from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.engine import LakeEngine
 from clinical_lakehouse.runtime.entry import open_lake
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.ledger import open_ledger, recover
+from clinical_lakehouse.runtime.ledger import is_known, open_ledger, recover
 from clinical_lakehouse.runtime.processes import ProcessEngine
 from clinical_lakehouse.runtime.settings import Settings, load_settings
 
@@ -55,19 +57,30 @@ class Workspace:
     settings: Settings
     listen: Listener
     engine: Engine
+    stops: Callable[[Callable[[], None]], AbstractContextManager[None]] = stop_requests
+    is_alone: bool = True
 
     def run(self, request: Request) -> JobResult:
         """Run a job, with everything it calls, and write its ledger whatever happens."""
         run_id = request.run_id or new_run_id()
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
         slots = Slots(None if self.lake.catalog else self.lake.root / "ops" / "_slots")
-        context = Context(self.engine, tasks(), ledger, self.listen, slots=slots)
+        context = Context(
+            *(self.engine, tasks(), ledger, self.listen),
+            slots=slots,
+            stops=self.stops,
+            is_alone=self.is_alone,
+        )
         named = replace(request, run_id=run_id)
         try:
             return run_job(self.bundle, named, context)
         finally:
             self.listen(Preparing("writing the run ledger"))
             ledger.close()
+
+    def has_begun(self, run_id: str) -> bool:
+        """Does the run ledger know this run?"""
+        return is_known(self.lake, run_id)
 
 
 def open_workspace(

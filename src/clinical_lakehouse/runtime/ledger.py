@@ -70,6 +70,11 @@ def recover(lake: Lakehouse) -> list[str]:
     return killed
 
 
+def is_known(lake: Lakehouse, run_id: str) -> bool:
+    """Has a run of this id begun, as far as the tables know?"""
+    return not lake.read(ops.JOB_RUN).filter(F.col("run_id") == run_id).limit(1).isEmpty()
+
+
 def task_rows(identity: Mapping[str, Any], started: datetime, end: Mapping[str, Any]) -> list[Row]:
     """The two rows of a task attempt: that it began, and how it ended."""
     duration = round((wall_clock() - started).total_seconds(), 3)

@@ -1,10 +1,13 @@
-"""One OS lock per local table: Delta on a local file system does not protect two writers."""
+"""OS locks: one per local table, for Delta on a local file system does not protect two writers, and
+one for whoever may be there only once."""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from clinical_lakehouse.errors import LakeError
 
 
 @contextmanager
@@ -14,6 +17,30 @@ def exclusive(path: Path) -> Iterator[None]:
     handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def only_one(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold `path` as the only `what` until the block ends or the process dies.
+
+    LakeError names the process that has it, unless `wait`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            holder = os.read(handle, 20).decode("ascii", "replace") or "unknown"
+            raise LakeError(
+                f"another {what} (process {holder}) works on this lake; "
+                "stop it first, or pass --wait to take over when it ends"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
         yield
     finally:
         os.close(handle)

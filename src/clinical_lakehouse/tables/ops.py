@@ -15,7 +15,11 @@ JOB_RUN = Table(
         Column("parent_run_id", "STRING", "The run whose run_job_task started it."),
         Column("job", "STRING", "Job name in jobs/*.job.yml.", False),
         Column("state", "STRING", f"One of {', '.join(_STATES)}.", False),
-        Column("cause", "STRING", "manual, schedule, run_job_task, repair or demo."),
+        Column(
+            "cause",
+            "STRING",
+            "manual, schedule, file_arrival, table_update, continuous, run_job_task, repair, backfill or demo.",
+        ),
         Column("parameters", "STRING", "Job parameters as JSON."),
         Column("as_of", "TIMESTAMP", "The run's clock."),
         Column("recorded_at", "TIMESTAMP", "Wall clock of the state change.", False),

@@ -1,0 +1,68 @@
+"""Which triggers of a bundle run here: those that neither their file nor their target pauses."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.local.bundle import ROOT_FILE, Bundle
+from clinical_lakehouse.local.job import Job
+from clinical_lakehouse.local.request import called_jobs
+from clinical_lakehouse.local.scheduler import POLL, Plan
+from clinical_lakehouse.local.sight import watched_folder
+from clinical_lakehouse.local.source import read_source
+
+
+def make_plan(
+    bundle: Bundle, *, include_paused: bool = False, parallel: int = 1, poll: timedelta = POLL
+) -> Plan:
+    """The plan of a bundle's target; UsageError if nothing in it would ever fire."""
+    triggered = {key: job for key, job in bundle.jobs.items() if job.trigger}
+    if not triggered:
+        raise UsageError("no job of the bundle has a trigger; give one a schedule or a trigger")
+    is_paused = target_pauses(bundle.folder, bundle.target)
+    paused = [key for key, job in triggered.items() if _is_paused(job, is_paused)]
+    if include_paused:
+        paused = []
+    if len(paused) == len(triggered):
+        raise UsageError(
+            f"all {len(paused)} triggers of target {bundle.target} are paused; "
+            "pass --include-paused to run them here, or --env for another target"
+        )
+    jobs = {key: job for key, job in triggered.items() if key not in paused}
+    for key, job in jobs.items():
+        _require_watchable(key, job)
+    return Plan(
+        jobs,
+        calls={key: frozenset(called_jobs(job, bundle)) for key, job in jobs.items()},
+        limits={key: job.max_concurrent_runs for key, job in bundle.jobs.items()},
+        paused=paused,
+        parallel=parallel,
+        poll=poll,
+    )
+
+
+def target_pauses(folder: Path, target: str) -> bool:
+    """Does the target pause triggers whose file says nothing? As Databricks' CLI: a preset
+    decides, without one `mode: development` pauses."""
+    content = read_source(folder / ROOT_FILE, folder).content
+    settings: Mapping[str, Any] = (content.get("targets") or {}).get(target) or {}
+    everywhere, own = content.get("presets") or {}, settings.get("presets") or {}
+    status = {**everywhere, **own}.get("trigger_pause_status")
+    if status:
+        return bool(status == "PAUSED")
+    return settings.get("mode") == "development"
+
+
+def _is_paused(job: Job, by_target: bool) -> bool:
+    assert job.trigger is not None
+    return job.trigger.is_paused or (by_target and not job.trigger.pause_status)
+
+
+def _require_watchable(key: str, job: Job) -> None:
+    if job.trigger and job.trigger.kind == "file_arrival":
+        try:
+            watched_folder(job.trigger.url, Path())
+        except UsageError as error:
+            raise UsageError(f"{job.place}: job {key}: {error}; pause its trigger here") from None
