@@ -17,6 +17,7 @@ from clinical_lakehouse.cli.export_fhir import export_fhir
 from clinical_lakehouse.cli.place import Place, perform, placed
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
+from clinical_lakehouse.cli.runs import repair, runs
 from clinical_lakehouse.cli.scheduler import scheduler
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
 from clinical_lakehouse.local.bundle import load_bundle
@@ -296,5 +297,15 @@ def sql(place: Place, statement: str, style: str) -> None:
     show_rows(style, found.columns, rows)
 
 
-for command in (quarantine, coding, simulate, view, deidentify, export_fhir, scheduler):
+for command in (
+    runs,
+    repair,
+    quarantine,
+    coding,
+    simulate,
+    view,
+    deidentify,
+    export_fhir,
+    scheduler,
+):
     main.add_command(command)

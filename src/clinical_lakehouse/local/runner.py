@@ -252,6 +252,7 @@ class _Runner:
             self._finish(run, item, Outcome(State.SUCCESS, metrics={"outcome": outcome}))
         elif spec.loop:
             item.run = JobRun(loop_job(run.job, spec, seen), seen, run.as_of, item)
+            item.run.kept = run.kept
             self._begin(item.run)
         else:
             self._call(run, item)

@@ -102,7 +102,7 @@ def open_workspace(
         engine = ProcessEngine(
             script=bundle.folder / "jobs" / "main.py",
             place={"root": str(root), "env": bundle.target, "remote": way.remote},
-            logs=root / "ops" / "_logs",
+            root=root,
             master=way.master if way.mode == "submit" else "",
         )
     return Workspace(bundle, lake, settings, listen, engine)

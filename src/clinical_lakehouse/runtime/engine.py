@@ -5,8 +5,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from clinical_lakehouse.runtime.failures import frames, one_line
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.order import Order
+from clinical_lakehouse.runtime.order import Order, log_folder
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import Done
@@ -35,7 +36,18 @@ class LakeEngine:
         lake = replace(self.lake, is_stopped=order.is_stopped, written={})
         run = Run(lake, self.settings, order.as_of, order.run_id, order.params)
         with self._tagged(order.tag):
-            return task.perform(run)
+            try:
+                return task.perform(run)
+            except Exception as error:
+                self._leave_log(order, error)
+                raise
+
+    def _leave_log(self, order: Order, error: BaseException) -> None:
+        """Where it failed, for `runs logs`."""
+        if self.lake.catalog is None:
+            folder = log_folder(self.lake.root, order.run_id)
+            lines = [one_line(error), *frames(error), ""]
+            (folder / f"{order.tag}.log").write_text("\n".join(lines), encoding="utf-8")
 
     @contextmanager
     def _tagged(self, tag: str) -> Iterator[None]:

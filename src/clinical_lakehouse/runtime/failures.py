@@ -1,6 +1,7 @@
 """Says in one line what failed and where, without the error's own text, which may hold data."""
 
 import errno
+import traceback
 from pathlib import Path
 
 from clinical_lakehouse.errors import LakehouseError
@@ -17,6 +18,12 @@ def one_line(error: BaseException) -> str:
     condition = getattr(error, "getCondition", lambda: None)()
     said = f"{type(error).__name__} {condition}" if condition else type(error).__name__
     return f"{said}{_place(error)}"
+
+
+def frames(error: BaseException) -> list[str]:
+    """The lines of code that an error came through, without its text, which may hold data."""
+    found = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in found]
 
 
 def _place(error: BaseException) -> str:

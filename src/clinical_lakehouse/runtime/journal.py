@@ -29,13 +29,7 @@ class Journal:
 
     def entries(self) -> list[tuple[str, dict[str, Any]]]:
         """Table and row of every line, oldest first; a line cut off by a crash is left out."""
-        found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):
-                entry = json.loads(line)
-                if "table" in entry:
-                    found.append((entry["table"], entry["row"]))
-        return found
+        return _entries(self.path)
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file; `remove` when its rows are safe elsewhere."""
@@ -72,9 +66,42 @@ def dead_journals(folder: Path) -> Iterator[Journal]:
         yield Journal(path, handle)
 
 
+def living_writer(folder: Path, run_id: str) -> int | None:
+    """The process that keeps a run's journal, None if none lives."""
+    path = folder / f"{run_id}.ndjson"
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        return int(json.loads(first)["pid"])
+    finally:
+        os.close(handle)
+    return None
+
+
+def living_entries(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """What living processes have noted so far."""
+    living = [p for p in sorted(folder.glob("*.ndjson")) if living_writer(folder, p.stem)]
+    return [entry for path in living for entry in _entries(path)]
+
+
 def as_json(values: Mapping[str, Any]) -> str | None:
     """Metrics, parameters or versions as the ledger keeps them; None for none."""
     return json.dumps(dict(values), sort_keys=True, default=str) if values else None
+
+
+def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if "table" in entry:
+                found.append((entry["table"], entry["row"]))
+    return found
 
 
 def _write(handle: int, entry: Mapping[str, Any]) -> None:

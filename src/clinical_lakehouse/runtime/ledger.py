@@ -51,7 +51,7 @@ class Ledger:
 
 def open_ledger(lake: Lakehouse, settings_hash: str, run_id: str) -> Ledger:
     """A ledger for a run; a local lake keeps its journal below `<root>/ops`."""
-    journal = None if lake.catalog else open_journal(_folder(lake), run_id)
+    journal = None if lake.catalog else open_journal(journal_folder(lake.root), run_id)
     return Ledger(lake, settings_hash, journal)
 
 
@@ -61,7 +61,7 @@ def recover(lake: Lakehouse) -> list[str]:
     Repeatable: rows already appended before the process died are not appended again.
     """
     killed: list[str] = []
-    for journal in [] if lake.catalog else dead_journals(_folder(lake)):
+    for journal in [] if lake.catalog else dead_journals(journal_folder(lake.root)):
         entries = journal.entries()
         deaths = _deaths(entries, "its process died; found at the next start")
         _append(lake, _unknown(lake, [*entries, *deaths]))
@@ -92,8 +92,9 @@ def code_version() -> str:
         return "source"
 
 
-def _folder(lake: Lakehouse) -> Path:
-    return lake.root / ops.JOB_RUN.schema_name / "_journal"
+def journal_folder(root: Path) -> Path:
+    """Where the journals of a local lake's runs lie."""
+    return root / ops.JOB_RUN.schema_name / "_journal"
 
 
 def _append(lake: Lakehouse, entries: Sequence[tuple[str, Row]]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -15,3 +16,10 @@ class Order:
     attempt: int = 1
     tag: str = ""
     is_stopped: Callable[[], bool] = lambda: False
+
+
+def log_folder(root: Path, run_id: str) -> Path:
+    """Where a run's logs lie below a local lake's root; made if missing."""
+    folder = root / "ops" / "_logs" / run_id
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

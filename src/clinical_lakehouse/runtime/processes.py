@@ -19,7 +19,7 @@ import clinical_lakehouse
 from clinical_lakehouse.errors import LakeError, LakehouseError, PrerequisiteError
 from clinical_lakehouse.runtime.engine import Performable
 from clinical_lakehouse.runtime.locks import exclusive
-from clinical_lakehouse.runtime.order import Order
+from clinical_lakehouse.runtime.order import Order, log_folder
 from clinical_lakehouse.runtime.task import Done
 
 _LOOK_SECONDS = 0.2
@@ -31,21 +31,19 @@ class ProcessEngine:
     """Each attempt of a task is a process: `script` is jobs/main.py, `place` what every task is
     told of root and environment, `master` a Spark master to submit to ("" for no spark-submit).
 
-    What a process prints goes to `<logs>/<run>/<tag>.log`, readable by the owner alone.
+    What a process prints goes to `<root>/ops/_logs/<run>/<tag>.log`, for the owner alone.
     """
 
     script: Path
     place: Mapping[str, str]
-    logs: Path
+    root: Path
     master: str = ""
     submit_options: tuple[str, ...] = ()
     living: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, repr=False)
 
     def perform(self, task: Performable, order: Order) -> Done:
         """Start the task's process and wait for its end; the error is the one it ended with."""
-        folder = self.logs / order.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        result = folder / f"{order.tag}.json"
+        result = log_folder(self.root, order.run_id) / f"{order.tag}.json"
         result.unlink(missing_ok=True)
         command = [*self._command(), task.name, *self._arguments(order, result)]
         with exclusive(result):  # the task's process ends when this one, dying, lets go of it
@@ -79,7 +77,7 @@ class ProcessEngine:
         if not self.master:
             return [sys.executable, str(self.script)]
         submit = shutil.which("spark-submit") or _packaged_submit()
-        package = ("--py-files", str(zipped_package(self.logs)))
+        package = ("--py-files", str(zipped_package(self.root / "ops" / "_logs")))
         return [submit, "--master", self.master, *self.submit_options, *package, str(self.script)]
 
     def _arguments(self, order: Order, result: Path) -> list[str]:

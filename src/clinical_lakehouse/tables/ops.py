@@ -18,7 +18,7 @@ JOB_RUN = Table(
         Column(
             "cause",
             "STRING",
-            "manual, schedule, file_arrival, table_update, continuous, run_job_task, repair, backfill or demo.",
+            "manual, demo, repair, backfill, run_job_task, schedule or the trigger.",
         ),
         Column("parameters", "STRING", "Job parameters as JSON."),
         Column("as_of", "TIMESTAMP", "The run's clock."),
