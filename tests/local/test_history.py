@@ -45,8 +45,7 @@ class Steps:
 def here(lake, bundle, steps, monkeypatch):
     monkeypatch.setattr(workspace, "tasks", lambda: steps.tasks)
     settings = load_settings("dev", environ={})
-    engine = workspace.LakeEngine(lake, settings)
-    return workspace.Workspace(bundle, lake, settings, lambda event: None, engine)
+    return workspace.Workspace(bundle, lake, settings, lambda event: None)
 
 
 def test_a_repair_runs_what_failed_and_what_comes_after_with_the_same_clock(
@@ -86,9 +85,8 @@ def test_a_repair_runs_what_failed_and_what_comes_after_with_the_same_clock(
         repair_request(lake, bundle, first.run_id)
 
     assert [run.run_id for run in past_runs(lake, 2)] == [again.run_id, asked.run_id]
-    assert [(run.job, run.state) for run in called_runs(lake, first.run_id)] == [
-        ("child", "failed")
-    ]
+    below = called_runs(lake, first.run_id)
+    assert [(run.job, run.state) for run in below] == [("child", "failed")]
     assert past_run(lake, first.run_id).parameters == {"as_of": "2024-02-29"}
     with pytest.raises(UsageError, match="is part of run"):
         repair_request(lake, bundle, below[0].run_id)

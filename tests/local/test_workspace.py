@@ -66,8 +66,7 @@ TASKS = {t.key: t for t in (remember, linger, doze, late, refuse)}
 def open_here(lake, bundle, monkeypatch):
     monkeypatch.setattr(workspace, "tasks", lambda: TASKS)
     settings = load_settings("dev", environ={})
-    engine = workspace.LakeEngine(lake, settings)
-    return workspace.Workspace(bundle, lake, settings, lambda event: None, engine)
+    return workspace.Workspace(bundle, lake, settings, lambda event: None)
 
 
 def test_a_job_runs_on_the_lake_and_is_in_the_ledger(lake, tmp_path, monkeypatch):

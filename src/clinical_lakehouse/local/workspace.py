@@ -56,7 +56,7 @@ class Workspace:
     lake: Lakehouse
     settings: Settings
     listen: Listener
-    engine: Engine
+    way: Way = Way()
     stops: Callable[[Callable[[], None]], AbstractContextManager[None]] = stop_requests
     is_alone: bool = True
 
@@ -66,7 +66,7 @@ class Workspace:
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
         slots = Slots(None if self.lake.catalog else self.lake.root / "ops" / "_slots")
         context = Context(
-            *(self.engine, tasks(), ledger, self.listen),
+            *(self._engine(), tasks(), ledger, self.listen),
             slots=slots,
             stops=self.stops,
             is_alone=self.is_alone,
@@ -77,6 +77,17 @@ class Workspace:
         finally:
             self.listen(Preparing("writing the run ledger"))
             ledger.close()
+
+    def _engine(self) -> Engine:
+        if self.way.mode == "session":
+            return LakeEngine(self.lake, self.settings)
+        root, remote = str(self.lake.root), self.way.remote
+        return ProcessEngine(
+            script=self.bundle.folder / "jobs" / "main.py",
+            place={"root": root, "env": self.bundle.target, "remote": remote},
+            root=self.lake.root,
+            master=self.way.master if self.way.mode == "submit" else "",
+        )
 
     def has_begun(self, run_id: str) -> bool:
         """Does the run ledger know this run?"""
@@ -97,15 +108,7 @@ def open_workspace(
     lake = open_lake({"root": str(root), "master": own, "remote": way.remote})
     for run_id in recover(lake):
         listen(Noticed(f"run {run_id} had been killed; the ledger says so now"))
-    engine: Engine = LakeEngine(lake, settings)
-    if way.mode != "session":
-        engine = ProcessEngine(
-            script=bundle.folder / "jobs" / "main.py",
-            place={"root": str(root), "env": bundle.target, "remote": way.remote},
-            root=root,
-            master=way.master if way.mode == "submit" else "",
-        )
-    return Workspace(bundle, lake, settings, listen, engine)
+    return Workspace(bundle, lake, settings, listen, way)
 
 
 def run_here(
