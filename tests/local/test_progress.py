@@ -1,6 +1,7 @@
 """The live view: a tree on a terminal, plain lines elsewhere, never silent for long."""
 
 import io
+import json
 import re
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from clinical_lakehouse.local.events import (
     TaskFinished,
 )
 from clinical_lakehouse.local.events import TaskStarted as Started
-from clinical_lakehouse.local.progress import watch
+from clinical_lakehouse.local.progress import told_as_json, watch
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.runner import run_job
 from tests.local.stand_ins import Stand, broken, call, fine, job, make_bundle, wheel
@@ -124,3 +125,22 @@ def test_durations_are_short_to_read():
         "0.0 s", "10.0 s", "12 s", "59 s", "1:00", "3:05", "1:02:03",
     ]  # fmt: skip
     assert clock_text(65, fixed=True) == "01:05"
+
+
+def test_a_machine_hears_each_event_as_one_line_of_json(tmp_path, capfd):
+    bundle = make_bundle(tmp_path, main=job(wheel("a"), wheel("b", "a")))
+    stand = Stand(a=fine, b=broken)
+    with told_as_json() as listen:
+        run_job(bundle, Request("main"), replace(stand.context(), listen=listen))
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    told = [(line["event"], line.get("task"), line.get("state")) for line in lines]
+    assert told == [
+        ("JobStarted", None, None),
+        ("TaskStarted", "a", None),
+        ("TaskFinished", "a", "success"),
+        ("TaskStarted", "b", None),
+        ("TaskFinished", "b", "failed"),
+        ("JobFinished", None, "failed"),
+    ]
+    assert lines[2]["metrics"] == {"rows": 3}
+    assert "Canary" not in str(lines)

@@ -130,6 +130,7 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
 )
 @click.option("--master", default="", help="A Spark master, e.g. spark://HOST:7077.")
 @click.option("--remote", default="", help="A Spark Connect server, e.g. sc://HOST:15002.")
+@click.option("--json", "as_json", is_flag=True, help="Progress as JSON lines on stdout.")
 @placed
 def run(place: Place, job: str, task: str, **options: Any) -> None:
     """Run a job of the bundle here, or one task of it.
@@ -146,7 +147,8 @@ def run(place: Place, job: str, task: str, **options: Any) -> None:
     if options["landing"]:
         parameters["landing"] = str(_readable(options["landing"]))
     load_settings(place.env)
-    sys.exit(exit_code(perform(place, Request(job, parameters, task), way)))
+    request = Request(job, parameters, task)
+    sys.exit(exit_code(perform(place, request, way, as_json=options["as_json"])))
 
 
 @main.command()

@@ -12,7 +12,7 @@ from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.output import grid
-from clinical_lakehouse.local.progress import watch
+from clinical_lakehouse.local.progress import told_as_json, watch
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import Way, run_here
 from clinical_lakehouse.runtime.entry import default_root, open_lake
@@ -52,9 +52,11 @@ def _place(context: click.Context, root: Path | None, env: str | None, debug: bo
     return Place(given_root.expanduser().resolve(), given_env, debug)
 
 
-def perform(place: Place, request: Request, way: Way | None = None) -> JobResult:
-    """Run a job there, with its progress on the terminal."""
-    with watch() as listen:
+def perform(
+    place: Place, request: Request, way: Way | None = None, *, as_json: bool = False
+) -> JobResult:
+    """Run a job there, with its progress on the terminal, or as JSON lines for a machine."""
+    with told_as_json() if as_json else watch() as listen:
         return run_here(load_bundle(place.env), request, place.root, listen, way)
 
 

@@ -1,7 +1,9 @@
 """What a run tells whoever watches it: frozen events, in the order things happen."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 
@@ -81,6 +83,14 @@ class TooLong:
     def __str__(self) -> str:
         who = f"{self.job}.{self.task}" if self.task else self.job
         return f"{who} runs longer than the {self.limit_seconds} s its health rule expects"
+
+
+def as_line(event: "Event", at: datetime) -> str:
+    """The event as one JSON object, for machines that watch."""
+    content = {item.name: getattr(event, item.name) for item in fields(event)}
+    content.pop("error", None)
+    name = type(event).__name__
+    return json.dumps({"event": name, "at": at.isoformat(), **content}, default=str)
 
 
 Event = Preparing | Noticed | JobStarted | TaskStarted | TaskFinished | JobFinished | TooLong

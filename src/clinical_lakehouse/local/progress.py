@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -19,8 +20,10 @@ from clinical_lakehouse.local.events import (
     TaskFinished,
     TaskStarted,
     TooLong,
+    as_line,
 )
 from clinical_lakehouse.local.workspace import Listener
+from clinical_lakehouse.runtime.clock import wall_clock
 
 _HEARTBEAT_SECONDS = 15.0
 _FRAMES_PER_SECOND = 4
@@ -51,6 +54,20 @@ def watch(
         yield lambda event: _say(console, board, event)
     finally:
         stop.set()
+
+
+@contextmanager
+def told_as_json() -> Iterator[Listener]:
+    """Gives the listener for a run; each event is one JSON object on a line of stdout."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    try:
+        yield lambda event: _write_line(out, as_line(event, wall_clock()))
+    finally:
+        out.close()
+
+
+def _write_line(out: TextIO, line: str) -> None:
+    out.write(f"{line}\n")
 
 
 def _pulse(console: Console, board: Board, stop: threading.Event, seconds: float) -> None:
