@@ -1,0 +1,167 @@
+"""Reads all files of a bundle for one target and notes every fault instead of stopping at one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from clinical_lakehouse.errors import BundleError, UsageError
+from clinical_lakehouse.local.definition import Definition, read_definition, texts_in
+from clinical_lakehouse.local.job import Job, read_job
+from clinical_lakehouse.local.source import Source, read_source
+from clinical_lakehouse.local.variables import Scope, Variables, read_variables
+
+ROOT_FILE = "databricks.yml"
+_ROOT_KEYS = frozenset(
+    {"bundle", "include", "variables", "artifacts", "targets", "resources", "permissions"}
+    | {"presets", "run_as", "workspace", "sync", "experimental", "scripts", "python"}
+)
+# What a bundle may hold (databricks-bundles 1.22).
+_KINDS = frozenset(
+    {"alerts", "apps", "catalogs", "cluster_policies", "clusters", "dashboards", "experiments"}
+    | {"database_catalogs", "database_instances", "external_locations", "genie_spaces", "jobs"}
+    | {"instance_pools", "model_serving_endpoints", "models", "pipelines", "quality_monitors"}
+    | {"registered_models", "schemas", "secret_scopes", "sql_warehouses", "volumes"}
+    | {"synced_database_tables", "vector_search_endpoints", "vector_search_indexes"}
+)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One target of a bundle: `written` as in the files, `filled` with values for `${...}`, `jobs`
+    as far as they can be read, and one line for each fault met on the way."""
+
+    folder: Path
+    sources: tuple[Source, ...]
+    scope: Scope
+    written: Mapping[str, Mapping[str, Definition]]
+    filled: Mapping[str, Mapping[str, Definition]]
+    jobs: Mapping[str, Job]
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Source:
+        """The root file."""
+        return self.sources[0]
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What the root file says of the target."""
+        return self.root.content["targets"][self.scope.target] or {}
+
+
+def survey(
+    folder: Path, target: str | None, given: Mapping[str, str], environ: Mapping[str, str]
+) -> Survey:
+    """Read the bundle below `folder`; BundleError only where the root file itself is unreadable."""
+    faults: list[str] = []
+    sources = _sources(folder, faults)
+    root, chosen = sources[0], _target(sources[0], target)
+    variables = Variables(tuple(root.content.get("variables") or {}), {})
+    with _noting(faults):
+        variables = read_variables(root, chosen, given, environ)
+    written = _definitions(sources, chosen, faults)
+    name = str((root.content.get("bundle") or {}).get("name", ""))
+    scope = Scope(name, chosen, variables, written)
+    filled: dict[str, dict[str, Definition]] = {}
+    for kind, definitions in written.items():
+        for key, one in definitions.items():
+            unfilled = one.fill_faults(scope.fill)
+            faults += unfilled
+            if not unfilled:
+                filled.setdefault(kind, {})[key] = one.filled(scope.fill)
+    jobs: dict[str, Job] = {}
+    for key, one in filled.get("jobs", {}).items():
+        with _noting(faults):
+            jobs[key] = read_job(one)
+    return Survey(folder, tuple(sources), scope, written, filled, jobs, faults)
+
+
+@contextmanager
+def _noting(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except BundleError as error:
+        faults.append(str(error))
+
+
+def _sources(folder: Path, faults: list[str]) -> list[Source]:
+    """The root file and everything it includes, in order."""
+    if not (folder / ROOT_FILE).is_file():
+        raise BundleError(f"no {ROOT_FILE} in the bundle's folder")
+    root = read_source(folder / ROOT_FILE, folder)
+    for key in root.content:
+        if key not in _ROOT_KEYS:
+            faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key, _ROOT_KEYS)}")
+    found: dict[Path, Source] = {}
+    for at, pattern in enumerate(root.content.get("include") or []):
+        paths = sorted(folder.glob(pattern))
+        if not paths and "*" not in pattern:
+            place = root.place("include", at)
+            faults.append(f"{place}: includes {pattern!r}, which is no file")
+        for path in paths:
+            with _noting(faults):
+                found.setdefault(path, read_source(path, folder))
+    return [root, *found.values()]
+
+
+def _target(root: Source, wanted: str | None) -> str:
+    targets = root.content.get("targets") or {}
+    if wanted is None:
+        wanted = next((k for k, t in targets.items() if (t or {}).get("default")), None)
+        wanted = wanted or next(iter(targets), "dev")
+    if wanted not in targets:
+        known = ", ".join(targets)
+        raise UsageError(f"the bundle has no target {wanted!r}; known: {known}")
+    return wanted
+
+
+def _definitions(
+    sources: list[Source], target: str, faults: list[str]
+) -> dict[str, dict[str, Definition]]:
+    """Every resource by kind and key, as its file and the target say."""
+    found: dict[str, dict[str, Definition]] = {"jobs": {}}
+    for source in sources:
+        for kind, key in _resources(source.content, source, ("resources",), faults):
+            with _noting(faults):
+                one = read_definition(source, ("resources", kind, key))
+                if key in found.setdefault(kind, {}):
+                    other = found[kind][key]
+                    said = f"{other.noun} is also defined at {other.place()}"
+                    raise BundleError(f"{one.place()}: {said}")
+                found[kind][key] = one
+    root, where = sources[0], ("targets", target, "resources")
+    settings = root.content["targets"][target] or {}
+    for kind, key in _resources(settings, root, where, faults):
+        with _noting(faults):
+            over = read_definition(root, (*where, kind, key))
+            same = found.setdefault(kind, {})
+            same[key] = same[key].merged(over) if key in same else over
+    return found
+
+
+def _resources(
+    content: Mapping[str, Any], source: Source, where: tuple[str, ...], faults: list[str]
+) -> Iterator[tuple[str, str]]:
+    for kind, items in (content.get("resources") or {}).items():
+        place = source.place(*where, kind)
+        if kind not in _KINDS:
+            faults.append(f"{place}: unknown kind of resource {kind!r}{_near(kind, _KINDS)}")
+        elif not isinstance(items, Mapping):
+            faults.append(f"{place}: {kind} must be a mapping")
+        else:
+            yield from ((kind, key) for key in items)
+
+
+def _near(name: str, known: frozenset[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def all_texts(sources: tuple[Source, ...]) -> Iterator[tuple[str, str]]:
+    """Every text of the files with its place."""
+    for source in sources:
+        for where, text in texts_in(source.content):
+            yield str(source.place(*where)), text
