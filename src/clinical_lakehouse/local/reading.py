@@ -74,9 +74,28 @@ def survey(
                 filled.setdefault(kind, {})[key] = one.filled(scope.fill)
     jobs: dict[str, Job] = {}
     for key, one in filled.get("jobs", {}).items():
-        with _noting(faults):
+        try:
             jobs[key] = read_job(one)
+        except BundleError as first:
+            faults += _parts_faults(one) or [str(first)]
     return Survey(folder, tuple(sources), scope, written, filled, jobs, faults)
+
+
+def _parts_faults(one: Definition) -> list[str]:
+    """The faults of a job that cannot be read, its parts read one by one: reading stops at the
+    first."""
+    stand_in = {"x": {"python_wheel_task": {"entry_point": "x"}}}
+    others = {name: value for name, value in one.content.items() if name != "tasks"}
+    starts = {name: others.pop(name) for name in ("schedule", "trigger", "continuous")
+              if name in others}  # fmt: skip
+    parts = [one.only(tasks=stand_in, **starts)]
+    parts += [one.only(tasks=stand_in, **{name: value}) for name, value in others.items()]
+    parts += [one.only(tasks={key: item}) for key, item in (one.content.get("tasks") or {}).items()]
+    faults: list[str] = []
+    for part in parts:
+        with _noting(faults):
+            read_job(part)
+    return faults
 
 
 @contextmanager

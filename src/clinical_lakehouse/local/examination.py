@@ -1,0 +1,112 @@
+"""`bundle check`: everything that is wrong with a bundle for one target, found offline."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from clinical_lakehouse.local import quartz
+from clinical_lakehouse.local.access import access_faults, grant_faults
+from clinical_lakehouse.local.check import bundle_faults, entry_point_faults
+from clinical_lakehouse.local.checks.compute import compute_faults
+from clinical_lakehouse.local.checks.flow import flow_faults
+from clinical_lakehouse.local.checks.limits import limit_faults
+from clinical_lakehouse.local.checks.refusals import refusals, resource_classes
+from clinical_lakehouse.local.checks.settings import (
+    missing_values,
+    monitor_faults,
+    setting_faults,
+)
+from clinical_lakehouse.local.checks.triggers import trigger_faults
+from clinical_lakehouse.local.job import Job, Trigger
+from clinical_lakehouse.local.reading import Survey, survey
+from clinical_lakehouse.runtime.arguments import COMMON
+from clinical_lakehouse.runtime.task import Task
+from clinical_lakehouse.tables.contract import Table
+
+_PLACE = re.compile(r"([^:]*):(\d+): ")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a bundle is judged by: tasks by entry point and contracts by name."""
+
+    tasks: Mapping[str, Task]
+    tables: Mapping[str, Table]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found: faults, one line each in order of the files, and what could not be judged."""
+
+    survey: Survey
+    faults: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs that could be read."""
+        return self.survey.jobs
+
+
+def examine(
+    folder: Path, target: str | None, suite: Suite, environ: Mapping[str, str]
+) -> Examination:
+    """Judge the bundle below `folder` for one target.
+
+    Raises BundleError where the root file cannot be read at all, UsageError for an unknown target.
+    """
+    found = survey(folder, target, {}, environ)
+    jobs, known = found.jobs, {name: task.params for name, task in suite.tasks.items()}
+    broken = set(found.written["jobs"]) - set(jobs)
+    faults = [
+        *found.faults,
+        *(f for f in bundle_faults(jobs) if not _tells_of(f, broken)),
+        *entry_point_faults(jobs, known, COMMON),
+        *compute_faults(found.root, found.filled.get("jobs", {})),
+        *limit_faults(found.filled.get("jobs", {}), jobs),
+        *trigger_faults(found.filled, suite.tables),
+        *setting_faults(found),
+        *monitor_faults(found.filled, suite.tables),
+        *refusals(found.written),
+        *access_faults(folder, suite.tables),
+        *grant_faults(folder, found.filled, suite.tables),
+    ]
+    if not broken:  # a job that cannot be read writes tables that others wait for
+        faults += flow_faults(jobs, suite.tasks)
+    return Examination(found, tuple(_in_order(faults, found)), tuple(_left_out(found)))
+
+
+def firings(trigger: Trigger, after: datetime, count: int = 5) -> list[datetime]:
+    """The next moments at which a Quartz trigger starts its job; empty for other triggers, and
+    where the reading of Quartz cannot tell."""
+    tell = getattr(quartz, "next_firings", None)
+    if trigger.kind != "quartz" or tell is None:
+        return []
+    return list(tell(trigger.detail, trigger.zone, after, count))
+
+
+def _left_out(found: Survey) -> list[str]:
+    said = []
+    if not resource_classes():
+        said.append("databricks-bundles is not installed: what only it refuses was left out")
+    for name in missing_values(found):
+        said.append(f"set BUNDLE_VAR_{name} before deploying: it has no value here")
+    return said
+
+
+def _tells_of(fault: str, broken: set[str]) -> bool:
+    """Is it only said because a job could not be read, which is said already?"""
+    return any(f"calls job {key!r}, which does not exist" in fault for key in broken)
+
+
+def _in_order(faults: list[str], found: Survey) -> list[str]:
+    """Each fault once, by file and line."""
+    files = {source.file: at for at, source in enumerate(found.sources)}
+
+    def where(fault: str) -> tuple[int, int]:
+        place = _PLACE.match(fault)
+        return (files.get(place[1], len(files)), int(place[2])) if place else (len(files), 0)
+
+    return sorted(dict.fromkeys(faults), key=where)
