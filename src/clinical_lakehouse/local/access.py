@@ -22,6 +22,7 @@ _FILTER_KEYS = ("columns", "where", "all_rows")
 READ = ("USE SCHEMA", "SELECT")
 WRITE = ("USE SCHEMA", "SELECT", "MODIFY", "CREATE TABLE")
 _OF_TABLES = ("SELECT", "MODIFY")
+_MODELS = "gold"  # models are registered there
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Role:
         for names, of_schema in ((self.reads, READ), (self.writes, WRITE)):
             for name in names:
                 granted[name] = tuple(p for p in of_schema if "." not in name or p in _OF_TABLES)
+        if _MODELS in self.writes:
+            granted[_MODELS] += ("CREATE MODEL",)
         return dict(sorted(granted.items()))
 
 
@@ -125,7 +128,7 @@ def grant_faults(
         for group in sorted({*wanted, *given}):
             has, needs = given.get(group, set()), wanted.get(group, set())
             if has != needs:
-                said = f"grants {group} {_listed(has)}, {FILE} {_listed(needs)}"
+                said = f"{group} is granted {_listed(has)} here, {_listed(needs)} in {FILE}"
                 faults.append(str(one.refuse(said, "grants")))
     return faults
 

@@ -25,7 +25,7 @@ from clinical_lakehouse.runtime.arguments import COMMON
 from clinical_lakehouse.runtime.task import Task
 from clinical_lakehouse.tables.contract import Table
 
-_PLACE = re.compile(r"([^:]*):(\d+): ")
+_PLACE = re.compile(r"([^:]*):(\d+)[: ]")
 
 
 @dataclass(frozen=True)

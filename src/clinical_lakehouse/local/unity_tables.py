@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from clinical_lakehouse.tables.contract import Check, Phi, Severity, Table
 
 SCHEMAS = {
-    "bronze": "As received, restricted: identifies people",
+    "bronze": "As received and restricted, identifies people",
     "vault": "Who a subject key is; ingestion and privacy only",
     "silver": "De-identified FHIR and trial records, dates shifted per person",
     "omop": "OMOP common data model 5.4, exact names and types",
@@ -95,7 +95,8 @@ def check_statements(catalog: str, table: Table, masked: bool) -> Iterator[str]:
         constraint = quoted(re.sub(r"\W", "_", check.name))
         yield f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {constraint}"
         if not masked:
-            condition = f"coalesce({check.predicate}, true)"
+            predicate = check.predicate.removeprefix("NOT (true) OR ")  # `between` at all times
+            condition = f"coalesce({predicate}, true)"
             yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} CHECK ({condition})"
 
 
