@@ -62,20 +62,22 @@ def examine(
     broken = set(found.written["jobs"]) - set(jobs)
     faults = [
         *found.faults,
-        *(f for f in bundle_faults(jobs) if not _tells_of(f, broken)),
+        *bundle_faults(jobs),
         *entry_point_faults(jobs, known, COMMON),
         *compute_faults(found.root, found.filled.get("jobs", {})),
         *limit_faults(found.filled.get("jobs", {}), jobs),
         *trigger_faults(found.filled, suite.tables),
         *setting_faults(found),
         *monitor_faults(found.filled, suite.tables),
-        *refusals(found.written),
         *access_faults(folder, suite.tables),
         *grant_faults(folder, found.filled, suite.tables),
     ]
-    if not broken:  # a job that cannot be read writes tables that others wait for
+    if not broken and found.is_whole:  # what cannot be read may write what is missed
         faults += flow_faults(jobs, suite.tasks)
-    return Examination(found, tuple(_in_order(faults, found)), tuple(_left_out(found)))
+    said = {place[0] for fault in faults if (place := _PLACE.match(fault))}
+    faults += [fault for fault in refusals(found.written) if not fault.startswith(tuple(said))]
+    own = [fault for fault in faults if not _follows(fault, broken, found.is_whole)]
+    return Examination(found, tuple(_in_order(own, found)), tuple(_left_out(found)))
 
 
 def firings(trigger: Trigger, after: datetime, count: int = 5) -> list[datetime]:
@@ -96,9 +98,11 @@ def _left_out(found: Survey) -> list[str]:
     return said
 
 
-def _tells_of(fault: str, broken: set[str]) -> bool:
-    """Is it only said because a job could not be read, which is said already?"""
-    return any(f"calls job {key!r}, which does not exist" in fault for key in broken)
+def _follows(fault: str, broken: set[str], is_whole: bool) -> bool:
+    """Is it only said because a job or a file could not be read, which is said already?"""
+    if any(f"calls job {key!r}, which does not exist" in fault for key in broken):
+        return True
+    return not is_whole and any(words in fault for words in ("} names no ", "is read by nothing"))
 
 
 def _in_order(faults: list[str], found: Survey) -> list[str]:

@@ -40,6 +40,7 @@ class Survey:
     filled: Mapping[str, Mapping[str, Definition]]
     jobs: Mapping[str, Job]
     faults: list[str] = field(default_factory=list)
+    is_whole: bool = True  # false where a file could not be read, so that names are missing
 
     @property
     def root(self) -> Source:
@@ -57,7 +58,7 @@ def survey(
 ) -> Survey:
     """Read the bundle below `folder`; BundleError only where the root file itself is unreadable."""
     faults: list[str] = []
-    sources = _sources(folder, faults)
+    sources, is_whole = _sources(folder, faults)
     root, chosen = sources[0], _target(sources[0], target)
     variables = Variables(tuple(root.content.get("variables") or {}), {})
     with _noting(faults):
@@ -78,7 +79,7 @@ def survey(
             jobs[key] = read_job(one)
         except BundleError as first:
             faults += _parts_faults(one) or [str(first)]
-    return Survey(folder, tuple(sources), scope, written, filled, jobs, faults)
+    return Survey(folder, tuple(sources), scope, written, filled, jobs, faults, is_whole)
 
 
 def _parts_faults(one: Definition) -> list[str]:
@@ -106,8 +107,8 @@ def _noting(faults: list[str]) -> Iterator[None]:
         faults.append(str(error))
 
 
-def _sources(folder: Path, faults: list[str]) -> list[Source]:
-    """The root file and everything it includes, in order."""
+def _sources(folder: Path, faults: list[str]) -> tuple[list[Source], bool]:
+    """The root file and everything it includes, in order; and could all be read?"""
     if not (folder / ROOT_FILE).is_file():
         raise BundleError(f"no {ROOT_FILE} in the bundle's folder")
     root = read_source(folder / ROOT_FILE, folder)
@@ -115,15 +116,17 @@ def _sources(folder: Path, faults: list[str]) -> list[Source]:
         if key not in _ROOT_KEYS:
             faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key, _ROOT_KEYS)}")
     found: dict[Path, Source] = {}
+    named: set[Path] = set()
     for at, pattern in enumerate(root.content.get("include") or []):
         paths = sorted(folder.glob(pattern))
         if not paths and "*" not in pattern:
             place = root.place("include", at)
             faults.append(f"{place}: includes {pattern!r}, which is no file")
-        for path in paths:
+        for path in (path for path in paths if path not in named):
             with _noting(faults):
-                found.setdefault(path, read_source(path, folder))
-    return [root, *found.values()]
+                found[path] = read_source(path, folder)
+        named.update(paths)
+    return [root, *found.values()], len(found) == len(named)
 
 
 def _target(root: Source, wanted: str | None) -> str:

@@ -58,7 +58,7 @@ def _slowness_faults(job: Definition) -> Iterator[str]:
             said = f"warns after {rule.get('value')} s, but the job ends after {whole} s"
             yield str(job.refuse(said, "health", "rules", at, "value"))
     for name in ("email_notifications", "webhook_notifications"):
-        if (job.content.get(name) or {}).get(_SLOW) and not rules:
+        if _SLOW in (job.content.get(name) or {}) and not rules:
             said = f"{_SLOW} tells nobody without a health rule for RUN_DURATION_SECONDS"
             yield str(job.refuse(said, name, _SLOW))
 
