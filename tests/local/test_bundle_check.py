@@ -32,7 +32,7 @@ BROKEN = {
         f"{ROOT}:5",
         "'x.yml'",
     ),
-    "unknown kind": ((CATALOG, "volumes:", "volume:"), f"{CATALOG}:14", "mean 'volumes'?"),
+    "unknown kind": ((CATALOG, "volumes:", "volume:"), f"{CATALOG}:15", "mean 'volumes'?"),
     "unknown job key": (
         (LOAD, "timeout_seconds", "timeout_second"),
         f"{LOAD}:5",

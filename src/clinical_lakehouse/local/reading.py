@@ -18,14 +18,6 @@ _ROOT_KEYS = frozenset(
     {"bundle", "include", "variables", "artifacts", "targets", "resources", "permissions"}
     | {"presets", "run_as", "workspace", "sync", "experimental", "scripts", "python"}
 )
-# What a bundle may hold (databricks-bundles 1.22).
-_KINDS = frozenset(
-    {"alerts", "apps", "catalogs", "cluster_policies", "clusters", "dashboards", "experiments"}
-    | {"database_catalogs", "database_instances", "external_locations", "genie_spaces", "jobs"}
-    | {"instance_pools", "model_serving_endpoints", "models", "pipelines", "quality_monitors"}
-    | {"registered_models", "schemas", "secret_scopes", "sql_warehouses", "volumes"}
-    | {"synced_database_tables", "vector_search_endpoints", "vector_search_indexes"}
-)
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ def _sources(folder: Path, faults: list[str]) -> tuple[list[Source], bool]:
     root = read_source(folder / ROOT_FILE, folder)
     for key in root.content:
         if key not in _ROOT_KEYS:
-            faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key, _ROOT_KEYS)}")
+            faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key)}")
     found: dict[Path, Source] = {}
     named: set[Path] = set()
     for at, pattern in enumerate(root.content.get("include") or []):
@@ -168,17 +160,14 @@ def _resources(
     content: Mapping[str, Any], source: Source, where: tuple[str, ...], faults: list[str]
 ) -> Iterator[tuple[str, str]]:
     for kind, items in (content.get("resources") or {}).items():
-        place = source.place(*where, kind)
-        if kind not in _KINDS:
-            faults.append(f"{place}: unknown kind of resource {kind!r}{_near(kind, _KINDS)}")
-        elif not isinstance(items, Mapping):
-            faults.append(f"{place}: {kind} must be a mapping")
-        else:
+        if isinstance(items, Mapping):
             yield from ((kind, key) for key in items)
+        else:
+            faults.append(f"{source.place(*where, kind)}: {kind} must be a mapping")
 
 
-def _near(name: str, known: frozenset[str]) -> str:
-    near = get_close_matches(name, known, 1)
+def _near(name: str) -> str:
+    near = get_close_matches(name, _ROOT_KEYS, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

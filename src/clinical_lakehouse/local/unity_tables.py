@@ -75,7 +75,7 @@ def key_statements(catalog: str, tables: Mapping[str, Table]) -> Iterator[str]:
             rely = "NORELY" if table.schema_name in _APPENDED else "RELY"
             yield f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {key} CASCADE"
             columns = _columns(table.key)
-            yield f"ALTER TABLE {name} ADD CONSTRAINT {key} PRIMARY KEY ({columns}) {rely}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {key} PRIMARY KEY ({columns}) NOT ENFORCED {rely}"
     for table in tables.values():
         for check in table.checks:
             yield from _foreign_key(catalog, table, check, tables)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -26,15 +27,18 @@ def resource_classes() -> dict[str, Any]:
 
 
 def refusals(definitions: Mapping[str, Mapping[str, Definition]]) -> list[str]:
-    """One line for each part of a resource that its class does not take."""
-    classes = resource_classes()
-    return [
-        fault
-        for kind, ones in definitions.items()
-        if kind in classes
-        for one in ones.values()
-        for fault in _resource_faults(classes[kind], one)
-    ]
+    """One line for each part of a resource that its class does not take, and for each resource of
+    a kind that has none."""
+    classes, faults = resource_classes(), []
+    for kind, ones in definitions.items() if classes else ():
+        for one in ones.values():
+            if kind in classes:
+                faults += _resource_faults(classes[kind], one)
+            else:
+                near = get_close_matches(kind, classes, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                faults.append(f"{one.place()}: unknown kind of resource {kind!r}{hint}")
+    return faults
 
 
 def _resource_faults(kind: Any, one: Definition) -> Iterator[str]:
