@@ -72,10 +72,10 @@ def key_statements(catalog: str, tables: Mapping[str, Table]) -> Iterator[str]:
     for table in tables.values():
         if table.key:
             name, key = identifier(catalog, table), quoted(f"pk_{table.short_name}")
-            rely = "NORELY" if table.schema_name in _APPENDED else "RELY"
+            trust = "NORELY" if table.schema_name in _APPENDED else "RELY"
             yield f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {key} CASCADE"
-            columns = _columns(table.key)
-            yield f"ALTER TABLE {name} ADD CONSTRAINT {key} PRIMARY KEY ({columns}) NOT ENFORCED {rely}"
+            primary = f"PRIMARY KEY ({_columns(table.key)}) NOT ENFORCED {trust}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {key} {primary}"
     for table in tables.values():
         for check in table.checks:
             yield from _foreign_key(catalog, table, check, tables)
