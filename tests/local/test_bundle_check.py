@@ -8,7 +8,6 @@ from clinical_lakehouse.local import quartz
 from clinical_lakehouse.local.checks.flow import flow_faults
 from clinical_lakehouse.local.checks.refusals import resource_classes
 from clinical_lakehouse.local.examination import examine, firings
-from clinical_lakehouse.local.job import Trigger
 from tests.local.good_bundle import COUNT, FILES, RAW, SUITE, THING, judged, task, write
 
 ROOT, LOAD, USE, WHOLE = (
@@ -195,7 +194,7 @@ BROKEN = {
     "too short a wait": (
         (WHOLE, "landing/", "landing/\n          wait_after_last_change_seconds: 5"),
         f"{WHOLE}:8",
-        "takes 60 or more",
+        "60 or more",
     ),
     # Limits and settings without effect.
     "task outlasts job": (
@@ -386,7 +385,7 @@ def test_a_later_task_may_write_for_the_next_run_what_another_job_made_first(tmp
     assert flow_faults(jobs, alone) == [said]
 
 
-def test_firings_come_from_one_place_or_none(monkeypatch):
+def test_firings_come_from_one_place_or_none(tmp_path, monkeypatch):
     asked = []
 
     def tell(*arguments):
@@ -394,6 +393,7 @@ def test_firings_come_from_one_place_or_none(monkeypatch):
         return ["soon"]
 
     monkeypatch.setattr(quartz, "next_firings", tell, raising=False)
-    assert firings(Trigger("quartz", "0 0 4 * * ?"), "now") == ["soon"]
+    jobs = judged(tmp_path).jobs
+    assert firings(jobs["load"].trigger, "now") == ["soon"]
     assert asked == [("0 0 4 * * ?", "UTC", "now", 5)]
-    assert firings(Trigger("periodic", "every 6 h"), "now") == []
+    assert firings(jobs["use"].trigger, "now") == []

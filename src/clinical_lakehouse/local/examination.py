@@ -58,26 +58,41 @@ def examine(
     Raises BundleError where the root file cannot be read at all, UsageError for an unknown target.
     """
     found = survey(folder, target, {}, environ)
-    jobs, known = found.jobs, {name: task.params for name, task in suite.tasks.items()}
-    broken = set(found.written["jobs"]) - set(jobs)
-    faults = [
-        *found.faults,
-        *bundle_faults(jobs),
-        *entry_point_faults(jobs, known, COMMON),
-        *compute_faults(found.root, found.filled.get("jobs", {})),
-        *limit_faults(found.filled.get("jobs", {}), jobs),
-        *trigger_faults(found.filled, suite.tables),
-        *setting_faults(found),
-        *monitor_faults(found.filled, suite.tables),
-        *access_faults(folder, suite.tables),
-        *grant_faults(folder, found.filled, suite.tables),
-    ]
-    if not broken and found.is_whole:  # what cannot be read may write what is missed
-        faults += flow_faults(jobs, suite.tasks)
-    said = {place[0] for fault in faults if (place := _PLACE.match(fault))}
-    faults += [fault for fault in refusals(found.written) if not fault.startswith(tuple(said))]
+    broken = set(found.written["jobs"]) - set(found.jobs)
+    is_complete = found.is_whole and not broken
+    faults = _unsaid([*_job_faults(found, suite), *_resource_faults(found, suite)], found.faults)
+    if is_complete:  # what cannot be read may write what is missed
+        faults += flow_faults(found.jobs, suite.tasks)
+    faults += [*access_faults(folder, suite.tables), *found.faults]
+    faults += _unsaid(refusals(found.written), faults)
     own = [fault for fault in faults if not _follows(fault, broken, found.is_whole)]
     return Examination(found, tuple(_in_order(own, found)), tuple(_left_out(found)))
+
+
+def _job_faults(found: Survey, suite: Suite) -> list[str]:
+    written, jobs = found.filled.get("jobs", {}), found.jobs
+    known = {name: task.params for name, task in suite.tasks.items()}
+    return [
+        *bundle_faults(jobs),
+        *entry_point_faults(jobs, known, COMMON),
+        *compute_faults(found.root, written),
+        *limit_faults(written, jobs),
+        *trigger_faults(found.filled, suite.tables),
+    ]
+
+
+def _resource_faults(found: Survey, suite: Suite) -> list[str]:
+    return [
+        *setting_faults(found),
+        *monitor_faults(found.filled, suite.tables),
+        *grant_faults(found.folder, found.filled, suite.tables),
+    ]
+
+
+def _unsaid(faults: list[str], said: list[str]) -> list[str]:
+    """The faults at places of which nothing is said yet: two readers find the same fault."""
+    places = {place[0] for fault in said if (place := _PLACE.match(fault))}
+    return [fault for fault in faults if not fault.startswith(tuple(places))]
 
 
 def firings(trigger: Trigger, after: datetime, count: int = 5) -> list[datetime]:

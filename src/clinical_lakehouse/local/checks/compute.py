@@ -16,20 +16,26 @@ def compute_faults(root: Source, jobs: Mapping[str, Definition]) -> list[str]:
     wheels = _built(root)
     faults: list[str] = []
     for job in jobs.values():
-        tasks = job.content.get("tasks") or {}
-        own = {key: task for key, task in tasks.items() if "python_wheel_task" in task}
-        for key, task in own.items():
-            faults += _task_faults(job, key, task, wheels)
-        used = {task.get("environment_key") for task in own.values()}
+        own = list(_wheel_tasks(job))
+        for where, task in own:
+            faults += _task_faults(job, where, task, wheels)
+        used = {task.get("environment_key") for _, task in own}
         for name, item in (job.content.get("environments") or {}).items():
             faults += _environment_faults(job, name, item, wheels, name in used)
-    if any("python_wheel_task" in t for j in jobs.values() for t in _tasks(j)) and not wheels:
+    if any(True for job in jobs.values() for _ in _wheel_tasks(job)) and not wheels:
         faults.append(f"{root.place('artifacts')}: no artifact of type whl; tasks start a wheel")
     return faults
 
 
-def _tasks(job: Definition) -> list[Mapping[str, Any]]:
-    return list((job.content.get("tasks") or {}).values())
+def _wheel_tasks(job: Definition) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Every task that starts the wheel and where it stands, those that are repeated too."""
+    for key, task in (job.content.get("tasks") or {}).items():
+        where: tuple[str, ...] = ("tasks", key)
+        loop = task.get("for_each_task")
+        if isinstance(loop, Mapping) and isinstance(loop.get("task"), Mapping):
+            where, task = (*where, "for_each_task", "task"), loop["task"]
+        if "python_wheel_task" in task:
+            yield where, task
 
 
 def _built(root: Source) -> list[str]:
@@ -39,28 +45,29 @@ def _built(root: Source) -> list[str]:
 
 
 def _task_faults(
-    job: Definition, key: str, task: Mapping[str, Any], wheels: list[str]
+    job: Definition, place: tuple[str, ...], task: Mapping[str, Any], wheels: list[str]
 ) -> Iterator[str]:
+    key = place[1]
     package = (task["python_wheel_task"] or {}).get("package_name")
     if str(package).replace("-", "_") != _PACKAGE:
         said = f"task {key!r}: package_name {package!r} is not in the wheel ({_PACKAGE})"
-        yield str(job.refuse(said, "tasks", key, "python_wheel_task", "package_name"))
+        yield str(job.refuse(said, *place, "python_wheel_task", "package_name"))
     for name, listed in (("environment_key", "environments"), ("job_cluster_key", "job_clusters")):
         known = job.content.get(listed) or {}
         if name in task and task[name] not in known:
             have = ", ".join(known) or "none"
             said = f"task {key!r}: {name} {task[name]!r} is not among {listed} ({have})"
-            yield str(job.refuse(said, "tasks", key, name))
+            yield str(job.refuse(said, *place, name))
     if not {"environment_key", "job_cluster_key", "existing_cluster_id", "new_cluster"} & set(task):
         said = f"task {key!r} has neither environment_key nor job_cluster_key to run on"
-        yield str(job.refuse(said, "tasks", key))
+        yield str(job.refuse(said, *place))
     if "environment_key" not in task:
-        where = ("tasks", key, "libraries")
+        where = (*place, "libraries")
         found = [str(one.get("whl")) for one in task.get("libraries") or [] if "whl" in one]
         yield from _wheel_faults(job, f"task {key!r}", found, wheels, *where)
     elif task.get("libraries"):
         said = f"task {key!r}: libraries do not go with environment_key; list them there"
-        yield str(job.refuse(said, "tasks", key, "libraries"))
+        yield str(job.refuse(said, *place, "libraries"))
 
 
 def _environment_faults(

@@ -29,7 +29,7 @@ def resource_classes() -> dict[str, Any]:
 def refusals(definitions: Mapping[str, Mapping[str, Definition]]) -> list[str]:
     """One line for each part of a resource that its class does not take, and for each resource of
     a kind that has none."""
-    classes, faults = resource_classes(), []
+    classes, faults = resource_classes(), list[str]()
     for kind, ones in definitions.items() if classes else ():
         for one in ones.values():
             if kind in classes:
