@@ -3,7 +3,9 @@
 import sys
 
 import pytest
+import yaml
 
+from clinical_lakehouse.errors import BundleError, UsageError
 from clinical_lakehouse.local import quartz
 from clinical_lakehouse.local.checks.flow import flow_faults
 from clinical_lakehouse.local.checks.refusals import resource_classes
@@ -325,7 +327,7 @@ def test_without_databricks_bundles_one_line_says_what_is_left_out(tmp_path, mon
     monkeypatch.setitem(sys.modules, "databricks.bundles.core._resource_type", None)
     resource_classes.cache_clear()
     try:
-        found = judged(tmp_path, (LOAD, "name: load", "name: load\n      queue: yes"))
+        found = judged(tmp_path, (LOAD, "name: load", "name: load\n      notification_settings: 3"))
     finally:
         resource_classes.cache_clear()
     assert found.faults == ()
@@ -397,3 +399,33 @@ def test_firings_come_from_one_place_or_none(tmp_path, monkeypatch):
     assert firings(jobs["load"].trigger, "now") == ["soon"]
     assert asked == [("0 0 4 * * ?", "UTC", "now", 5)]
     assert firings(jobs["use"].trigger, "now") == []
+
+
+ODD = (3, "x", [], {}, [3], {"x": 3}, None, True)
+
+
+def _changed(content, odd):
+    """The content with each value in turn exchanged for an odd one, and where it stood."""
+    items = list(content.items() if isinstance(content, dict) else enumerate(content))
+    for key, value in items:
+        copy = content.copy()
+        copy[key] = odd
+        yield (key,), copy
+        if isinstance(value, dict | list):
+            for where, inner in _changed(value, odd):
+                copy = content.copy()
+                copy[key] = inner
+                yield (key, *where), copy
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("file", FILES)
+def test_a_value_of_the_wrong_kind_is_told_of_and_crashes_nothing(tmp_path, file, odd):
+    folder = write(tmp_path)
+    for where, content in _changed(yaml.safe_load(FILES[file]), odd):
+        (folder / file).write_text(yaml.safe_dump(content, sort_keys=False))
+        try:
+            faults = examine(folder, None, SUITE, {}).faults
+        except (BundleError, UsageError) as error:
+            faults = (str(error),)
+        assert all("\n" not in fault for fault in faults), where

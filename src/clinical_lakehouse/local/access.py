@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError
+from clinical_lakehouse.local.checks.shapes import as_list, as_mapping
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.source import Source, Where, read_source
 from clinical_lakehouse.tables.contract import Column, Phi, Table
@@ -19,6 +20,7 @@ _RESTRICTED = ("bronze", "vault")
 _TOP_KEYS = ("roles", "arm", "read_by_version", "row_filters")
 _ROLE_KEYS = ("group", "reads", "writes", "sees")
 _FILTER_KEYS = ("columns", "where", "all_rows")
+_KIND_NAMES = {list: "list", dict: "mapping"}
 READ = ("USE SCHEMA", "SELECT")
 WRITE = ("USE SCHEMA", "SELECT", "MODIFY", "CREATE TABLE")
 _OF_TABLES = ("SELECT", "MODIFY")
@@ -120,9 +122,11 @@ def grant_faults(
     for one in definitions.get("schemas", {}).values():
         name = str(one.content.get("name"))
         wanted = {r.group: set(r.privileges()[name]) for r in roles if name in r.privileges()}
-        grants = one.content.get("grants") or []
+        grants = [g for g in as_list(one.content.get("grants")) if isinstance(g, Mapping)]
         given = {
-            str(grant.get("principal")): {str(p).replace("_", " ") for p in grant["privileges"]}
+            str(grant.get("principal")): {
+                str(privilege).replace("_", " ") for privilege in as_list(grant.get("privileges"))
+            }
             for grant in grants
         }
         for group in sorted({*wanted, *given}):
@@ -184,11 +188,22 @@ def _shape_faults(source: Source) -> Iterator[str]:
         for key in ("reads", "writes", "sees"):
             if not isinstance(role.get(key) or [], list):
                 yield f"{source.place(*where, key)}: {key} must be a list"
-    for table, one in (content.get("row_filters") or {}).items():
-        missing = [key for key in _FILTER_KEYS if not (one or {}).get(key)]
-        if missing:
-            place = source.place("row_filters", table)
-            yield f"{place}: row filter of {table} lacks {', '.join(missing)}"
+    for name, kind in (("arm", list), ("read_by_version", list), ("row_filters", dict)):
+        if not isinstance(content.get(name) or kind(), kind):
+            yield f"{source.place(name)}: {name} must be a {_KIND_NAMES[kind]}"
+    for table, one in as_mapping(content.get("row_filters")).items():
+        yield from _filter_shape_faults(source, table, one)
+
+
+def _filter_shape_faults(source: Source, table: str, one: Any) -> Iterator[str]:
+    missing = [key for key in _FILTER_KEYS if not as_mapping(one).get(key)]
+    if missing:
+        place = source.place("row_filters", table)
+        yield f"{place}: row filter of {table} lacks {', '.join(missing)}"
+        return
+    for key in ("columns", "all_rows"):
+        if not isinstance(one[key], list):
+            yield f"{source.place('row_filters', table, key)}: {key} must be a list"
 
 
 def _unknown(

@@ -1,7 +1,7 @@
 """`bundle check`: everything that is wrong with a bundle for one target, found offline."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,34 +59,49 @@ def examine(
     """
     found = survey(folder, target, {}, environ)
     broken = set(found.written["jobs"]) - set(found.jobs)
-    is_complete = found.is_whole and not broken
-    faults = _unsaid([*_job_faults(found, suite), *_resource_faults(found, suite)], found.faults)
-    if is_complete:  # what cannot be read may write what is missed
-        faults += flow_faults(found.jobs, suite.tasks)
-    faults += [*access_faults(folder, suite.tables), *found.faults]
+    faults: list[str] = []
+    unjudged = [name for name, check in _CHECKS.items() if not _noted(check, found, suite, faults)]
+    faults = _unsaid(faults, found.faults)
+    if found.is_whole and not broken:  # what cannot be read may write what is missed
+        _noted(_flow, found, suite, faults)
+    faults += found.faults
     faults += _unsaid(refusals(found.written), faults)
+    if unjudged and not faults:
+        faults.append(f"{found.root.file}: {unjudged[0]} hold a value of the wrong kind")
     own = [fault for fault in faults if not _follows(fault, broken, found.is_whole)]
     return Examination(found, tuple(_in_order(own, found)), tuple(_left_out(found)))
 
 
-def _job_faults(found: Survey, suite: Suite) -> list[str]:
-    written, jobs = found.filled.get("jobs", {}), found.jobs
+def _references(found: Survey, suite: Suite) -> list[str]:
     known = {name: task.params for name, task in suite.tasks.items()}
-    return [
-        *bundle_faults(jobs),
-        *entry_point_faults(jobs, known, COMMON),
-        *compute_faults(found.root, written),
-        *limit_faults(written, jobs),
-        *trigger_faults(found.filled, suite.tables),
-    ]
+    return [*bundle_faults(found.jobs), *entry_point_faults(found.jobs, known, COMMON)]
 
 
-def _resource_faults(found: Survey, suite: Suite) -> list[str]:
-    return [
-        *setting_faults(found),
-        *monitor_faults(found.filled, suite.tables),
-        *grant_faults(found.folder, found.filled, suite.tables),
-    ]
+def _flow(found: Survey, suite: Suite) -> list[str]:
+    return flow_faults(found.jobs, suite.tasks)
+
+
+_CHECKS: Mapping[str, Callable[[Survey, Suite], list[str]]] = {
+    "references": _references,
+    "environments": lambda found, _: compute_faults(found.root, found.filled.get("jobs", {})),
+    "limits": lambda found, _: limit_faults(found.filled.get("jobs", {}), found.jobs),
+    "triggers": lambda found, suite: trigger_faults(found.filled, suite.tables),
+    "settings": lambda found, _: setting_faults(found),
+    "monitors": lambda found, suite: monitor_faults(found.filled, suite.tables),
+    "roles": lambda found, suite: access_faults(found.folder, suite.tables),
+    "grants": lambda found, suite: grant_faults(found.folder, found.filled, suite.tables),
+}
+
+
+def _noted(
+    check: Callable[[Survey, Suite], list[str]], found: Survey, suite: Suite, faults: list[str]
+) -> bool:
+    """Add what the check finds; false where a value of an odd kind, told of elsewhere, stops it."""
+    try:
+        faults += check(found, suite)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _unsaid(faults: list[str], said: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ _ROOT_KEYS = frozenset(
     {"bundle", "include", "variables", "artifacts", "targets", "resources", "permissions"}
     | {"presets", "run_as", "workspace", "sync", "experimental", "scripts", "python"}
 )
+_SHAPES: Mapping[str, type] = {
+    **dict.fromkeys(("bundle", "variables", "artifacts", "targets", "resources"), dict),
+    "include": list,
+}
+_KIND_NAMES: Mapping[type, str] = {dict: "mapping", list: "list"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def survey(
     jobs: dict[str, Job] = {}
     for key, one in filled.get("jobs", {}).items():
         try:
-            jobs[key] = read_job(one)
+            jobs[key] = _read_job(one)
         except BundleError as first:
             faults += _parts_faults(one) or [str(first)]
     return Survey(folder, tuple(sources), scope, written, filled, jobs, faults, is_whole)
@@ -83,12 +88,25 @@ def _parts_faults(one: Definition) -> list[str]:
               if name in others}  # fmt: skip
     parts = [one.only(tasks=stand_in, **starts)]
     parts += [one.only(tasks=stand_in, **{name: value}) for name, value in others.items()]
-    parts += [one.only(tasks={key: item}) for key, item in (one.content.get("tasks") or {}).items()]
+    tasks = one.content.get("tasks")
+    if isinstance(tasks, Mapping):
+        parts += [one.only(tasks={key: item}) for key, item in tasks.items()]
     faults: list[str] = []
     for part in parts:
         with _noting(faults):
-            read_job(part)
+            _read_job(part)
     return faults
+
+
+def _read_job(one: Definition) -> Job:
+    """The job; BundleError also for a value of a kind that reading does not reckon with."""
+    try:
+        return read_job(one)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        where = [name for name in one.content if name != "tasks"][-1:]
+        where = where or ["tasks", *list(one.content["tasks"])[:1]]
+        said = f"{where[-1]} holds a value of the wrong kind"
+        raise one.refuse(said, *where[:2]) from None
 
 
 @contextmanager
@@ -103,15 +121,16 @@ def _sources(folder: Path, faults: list[str]) -> tuple[list[Source], bool]:
     """The root file and everything it includes, in order; and could all be read?"""
     if not (folder / ROOT_FILE).is_file():
         raise BundleError(f"no {ROOT_FILE} in the bundle's folder")
-    root = read_source(folder / ROOT_FILE, folder)
+    root = _shaped(read_source(folder / ROOT_FILE, folder), faults)
     for key in root.content:
         if key not in _ROOT_KEYS:
             faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key)}")
     found: dict[Path, Source] = {}
     named: set[Path] = set()
     for at, pattern in enumerate(root.content.get("include") or []):
-        paths = sorted(folder.glob(pattern))
-        if not paths and "*" not in pattern:
+        is_pattern = isinstance(pattern, str) and pattern != ""
+        paths = sorted(folder.glob(pattern)) if is_pattern else []
+        if not paths and "*" not in str(pattern):
             place = root.place("include", at)
             faults.append(f"{place}: includes {pattern!r}, which is no file")
         for path in (path for path in paths if path not in named):
@@ -119,6 +138,22 @@ def _sources(folder: Path, faults: list[str]) -> tuple[list[Source], bool]:
                 found[path] = read_source(path, folder)
         named.update(paths)
     return [root, *found.values()], len(found) == len(named)
+
+
+def _shaped(root: Source, faults: list[str]) -> Source:
+    """The root file without what is of a kind that cannot be read."""
+    content = dict(root.content)
+    for name, value in root.content.items():
+        kind = _SHAPES.get(name)
+        if kind and value is not None and not isinstance(value, kind):
+            faults.append(f"{root.place(name)}: {name} must be a {_KIND_NAMES[kind]}")
+            del content[name]
+    for name in ("targets", "variables", "artifacts"):
+        for key, value in (content.get(name) or {}).items():
+            if value is not None and not isinstance(value, dict):
+                faults.append(f"{root.place(name, key)}: {key} must be a mapping")
+                content[name] = {**content[name], key: {}}
+    return replace(root, content=content)
 
 
 def _target(root: Source, wanted: str | None) -> str:
@@ -159,7 +194,11 @@ def _definitions(
 def _resources(
     content: Mapping[str, Any], source: Source, where: tuple[str, ...], faults: list[str]
 ) -> Iterator[tuple[str, str]]:
-    for kind, items in (content.get("resources") or {}).items():
+    resources = content.get("resources")
+    if resources is not None and not isinstance(resources, Mapping):
+        faults.append(f"{source.place(*where)}: resources must be a mapping")
+        return
+    for kind, items in (resources or {}).items():
         if isinstance(items, Mapping):
             yield from ((kind, key) for key in items)
         else:

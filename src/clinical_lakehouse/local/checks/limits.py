@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clinical_lakehouse.local.checks.shapes import as_list, as_mapping, mappings
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.job import Job
 
@@ -29,10 +30,10 @@ def limit_faults(definitions: Mapping[str, Definition], jobs: Mapping[str, Job])
 
 def _job_faults(job: Definition) -> Iterator[str]:
     content = job.content
-    if len(content.get("tags") or {}) > _MOST_TAGS:
+    if len(as_mapping(content.get("tags"))) > _MOST_TAGS:
         yield str(job.refuse(f"has over {_MOST_TAGS} tags", "tags"))
     whole = content.get("timeout_seconds") or 0
-    for key, task in (content.get("tasks") or {}).items():
+    for key, task in mappings(content.get("tasks")):
         if not _TASK_KEY.fullmatch(key):
             said = f"task_key {key!r} may hold letters, digits, - and _, at most 100"
             yield str(job.refuse(said, "tasks", key))
@@ -49,7 +50,7 @@ def _slowness_faults(job: Definition) -> Iterator[str]:
     """A run that lasts too long is told of by a health rule and a list of who is told."""
     rules = [
         (at, rule)
-        for at, rule in enumerate((job.content.get("health") or {}).get("rules") or [])
+        for at, rule in enumerate(as_list(as_mapping(job.content.get("health")).get("rules")))
         if isinstance(rule, Mapping) and rule.get("metric") == "RUN_DURATION_SECONDS"
     ]
     whole = job.content.get("timeout_seconds") or 0
@@ -58,7 +59,7 @@ def _slowness_faults(job: Definition) -> Iterator[str]:
             said = f"warns after {rule.get('value')} s, but the job ends after {whole} s"
             yield str(job.refuse(said, "health", "rules", at, "value"))
     for name in ("email_notifications", "webhook_notifications"):
-        if _SLOW in (job.content.get(name) or {}) and not rules:
+        if _SLOW in as_mapping(job.content.get(name)) and not rules:
             said = f"{_SLOW} tells nobody without a health rule for RUN_DURATION_SECONDS"
             yield str(job.refuse(said, name, _SLOW))
 

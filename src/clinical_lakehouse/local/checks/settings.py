@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from clinical_lakehouse.local.checks.shapes import as_list, mappings
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.reading import Survey, all_texts
 from clinical_lakehouse.local.source import Source
@@ -16,8 +17,8 @@ def setting_faults(found: Survey) -> list[str]:
     """Undeclared and unread variables, unknown modes and levels, schemas nobody defines."""
     root = found.root
     faults = list(_variable_faults(found))
-    for name, target in (root.content.get("targets") or {}).items():
-        where, settings = ("targets", name), target or {}
+    for name, settings in mappings(root.content.get("targets")):
+        where = ("targets", name)
         mode = settings.get("mode")
         if mode is not None and mode not in _MODES:
             place = root.place(*where, "mode")
@@ -62,11 +63,11 @@ def _variable_faults(found: Survey) -> Iterator[str]:
 
 
 def _permission_faults(root: Source, settings: Mapping[str, object], *where: str) -> Iterator[str]:
-    permissions = settings.get("permissions") or []
-    for at, item in enumerate(permissions if isinstance(permissions, list) else []):
-        if item.get("level") not in _LEVELS:
+    for at, item in enumerate(as_list(settings.get("permissions"))):
+        level = item.get("level") if isinstance(item, Mapping) else None
+        if level not in _LEVELS:
             place = root.place(*where, "permissions", at)
-            yield f"{place}: level {item.get('level')!r} must be one of {', '.join(_LEVELS)}"
+            yield f"{place}: level {level!r} must be one of {', '.join(_LEVELS)}"
 
 
 def _schema_faults(definitions: Mapping[str, Mapping[str, Definition]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from zoneinfo import available_timezones
 
+from clinical_lakehouse.local.checks.shapes import as_list, mappings
 from clinical_lakehouse.local.definition import Definition
 
 _VOLUME = re.compile(r"/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?")
@@ -48,7 +49,7 @@ def _continuous_faults(job: Definition) -> Iterator[str]:
     if job.content.get("max_concurrent_runs", 1) != 1:
         said = "a continuous job has max_concurrent_runs 1"
         yield str(job.refuse(said, "max_concurrent_runs"))
-    for key, task in (job.content.get("tasks") or {}).items():
+    for key, task in mappings(job.content.get("tasks")):
         if task.get("max_retries"):
             said = f"task {key!r} has max_retries; a continuous job is restarted as a whole"
             yield str(job.refuse(said, "tasks", key, "max_retries"))
@@ -61,7 +62,7 @@ def _table_faults(job: Definition, update: object, tables: Collection[str]) -> I
     if not isinstance(update, Mapping):
         return
     where = ("trigger", "table_update", "table_names")
-    names = update.get("table_names") or []
+    names = as_list(update.get("table_names"))
     if not names:
         yield str(job.refuse("table_update names no table", *where[:2]))
     for at, name in enumerate(names):
