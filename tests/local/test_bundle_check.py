@@ -238,6 +238,11 @@ BROKEN = {
         f"{CATALOG}:19",
         "'LOCAL' is not a valid VolumeType",
     ),
+    "parameter field": (
+        (LOAD, "- name: as_of\n", "- name: as_of\n          kind: date\n"),
+        f"{LOAD}:18",
+        "Unexpected field 'kind'",
+    ),
     # Access.
     "unknown role": (
         (ACCESS, "all_rows: [engineer]", "all_rows: [enginer]"),
@@ -321,6 +326,21 @@ def test_all_faults_are_listed_in_order_of_the_files(tmp_path):
     faults = judged(tmp_path, *changes).faults
     places = [fault.split(": ")[0] for fault in faults]
     assert places == [f"{ROOT}:19", f"{LOAD}:4", f"{LOAD}:33", f"{USE}:19", f"{ACCESS}:6"]
+
+
+def test_a_job_that_cannot_be_read_is_told_of_in_all_its_parts(tmp_path):
+    changes = [
+        (LOAD, CRON, "0 4 * * *"),
+        (LOAD, SAME, "          run_if: SOMETIMES"),
+        (LOAD, "            - task_key: land\n", "            - land\n"),
+    ]
+    said = [fault.split(": ", 2)[0] for fault in judged(tmp_path, *changes).faults]
+    assert said == [f"{LOAD}:13", f"{LOAD}:33", f"{LOAD}:36"]
+
+
+def test_a_fault_of_an_item_is_said_once(tmp_path):
+    change, place, words = BROKEN["parameter field"]
+    assert len(judged(tmp_path, change).faults) == 1
 
 
 def test_without_databricks_bundles_one_line_says_what_is_left_out(tmp_path, monkeypatch):

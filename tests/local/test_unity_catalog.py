@@ -166,6 +166,19 @@ def test_no_role_reads_a_column_that_it_may_not_see():
                     assert role.group in masks.get((table.name, column.name), {role.group})
 
 
+def test_a_hidden_value_that_may_not_be_null_has_a_neutral_one():
+    required = {t.name: {c.name for c in t.columns if not c.nullable} for t in TABLES.values()}
+    functions = {line.split("(")[0].split()[-1]: line for line in LINES if "FUNCTION" in line[:30]}
+    seen = set()
+    for line in SECTIONS["column masks"]:
+        if " SET MASK " in line:
+            _, schema, table, column = (name.strip("`") for name in re.findall(NAME, line)[:4])
+            is_required = column in required[f"{schema}.{table}"]
+            assert (" ELSE " in functions[line.rpartition(" ")[2]]) is is_required
+            seen.add(is_required)
+    assert seen == {True, False}
+
+
 def test_a_blinded_role_sees_no_arm_and_the_jobs_see_everything():
     shown = _masks()[("silver.subject", "arm")]
     assert "clinical-biostatistics" not in shown

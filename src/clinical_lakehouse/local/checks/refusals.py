@@ -65,15 +65,16 @@ def _item_faults(kind: Any, one: Definition, name: str) -> list[str]:
         if whole is None:
             continue
         label = {_ITEM_KEYS[name]: key}
-        parts = [
+        lacking = _fault(kind, {name: [label]})  # what a part alone lacks, another part may bring
+        parts = {
+            part: _fault(kind, {name: [{**label, part: value}]}) for part, value in item.items()
+        }
+        found = [
             str(one.refuse(fault, name, key, part))
-            for part, value in item.items()
-            if (fault := _fault(kind, {name: [{**label, part: value}]})) and len(item) > 1
+            for part, fault in parts.items()
+            if fault and fault != lacking
         ]
-        # A part may only lack what another part brings; then the item as a whole is at fault.
-        faults += (
-            parts if any(whole in part for part in parts) else [str(one.refuse(whole, name, key))]
-        )
+        faults += found or [str(one.refuse(whole, name, key))]
     return faults
 
 
