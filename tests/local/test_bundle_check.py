@@ -290,6 +290,11 @@ BROKEN = {
         f"{ACCESS}:14",
         "MERGE refuses it",
     ),
+    "unknown group": (
+        (CATALOG, "name: files\n", "name: files\n      grants: [{principal: gosts}]\n"),
+        f"{CATALOG}:19",
+        "gosts is the group of no role",
+    ),
     "other grants": (
         (CATALOG, "principal: guests", "principal: ghosts"),
         f"{CATALOG}:6",

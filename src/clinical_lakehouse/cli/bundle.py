@@ -10,9 +10,7 @@ import click
 from clinical_lakehouse.cli.place import Place, placed
 from clinical_lakehouse.errors import BundleError
 from clinical_lakehouse.local.bundle import find_bundle
-from clinical_lakehouse.local.examination import Examination, Suite, examine, firings
 from clinical_lakehouse.local.output import grid
-from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.tables.catalog import all_tables
 
 
@@ -25,15 +23,18 @@ def bundle() -> None:
 @click.option("--target", help="A target of databricks.yml (default: --env's).")
 @placed
 def check(place: Place, target: str | None) -> None:
-    """Find, offline, what Databricks would refuse and what it would only find at run time.
+    """Judge the bundle offline, for one target.
 
-    Every fault is one line with file and line; the exit code is 2 if there is any.
+    Finds what Databricks would refuse, and what it would only find at run time. Each fault is one
+    line with file and line; the exit code is 2 if there is any.
 
     \b
     Examples:  clinical-lakehouse bundle check
                clinical-lakehouse bundle check --target prod
     """
+    from clinical_lakehouse.local.examination import Suite, examine, firings
     from clinical_lakehouse.registry import tasks
+    from clinical_lakehouse.runtime.clock import wall_clock
 
     suite = Suite(tasks(), all_tables())
     found = examine(find_bundle(), target or place.env, suite, os.environ)
@@ -44,7 +45,16 @@ def check(place: Place, target: str | None) -> None:
     if found.faults:
         one = len(found.faults) == 1
         raise BundleError(f"{len(found.faults)} fault{'' if one else 's'} in the bundle")
-    _show(found, wall_clock())
+    scope, jobs = found.survey.scope, found.jobs.values()
+    triggers = [(job.key, job.trigger) for job in jobs if job.trigger]
+    count = sum(len(job.tasks) for job in jobs)
+    click.echo(
+        f"{scope.bundle}, target {scope.target}: {len(jobs)} jobs, {count} tasks, "
+        f"{len(triggers)} triggers; no fault"
+    )
+    now = wall_clock()
+    rows = [(job, str(trigger), _moments(firings(trigger, now))) for job, trigger in triggers]
+    grid(("job", "starts", "next (UTC)"), rows)
 
 
 @bundle.command()
@@ -52,9 +62,10 @@ def check(place: Place, target: str | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
 @placed
 def sql(place: Place, target: str | None, out: Path | None) -> None:
-    """Write the catalog's tables, keys, checks, masks, row filters and grants as SQL.
+    """Write the catalog as SQL: tables, keys, masks, grants.
 
-    It comes from the contracts and conf/access.yml, and may run again and again.
+    Also comments, tags, checks and row filters. It comes from the contracts and conf/access.yml,
+    and may run again and again.
 
     \b
     Examples:  clinical-lakehouse bundle sql --target staging
@@ -72,20 +83,6 @@ def sql(place: Place, target: str | None, out: Path | None) -> None:
         return
     out.write_text(text, encoding="utf-8")
     click.echo(f"{out}: {len(tables)} tables of {scope.fill('${var.catalog}')}")
-
-
-def _show(found: Examination, now: datetime) -> None:
-    jobs = found.jobs.values()
-    started = [job for job in jobs if job.trigger]
-    count = sum(len(job.tasks) for job in jobs)
-    scope = found.survey.scope
-    click.echo(
-        f"{scope.bundle}, target {scope.target}: {len(jobs)} jobs, {count} tasks, "
-        f"{len(started)} triggers; no fault"
-    )
-    rows = [(job.key, str(job.trigger), _moments(firings(job.trigger, now)))
-            for job in started if job.trigger]  # fmt: skip
-    grid(("job", "starts", "next (UTC)"), rows)
 
 
 def _moments(moments: Sequence[datetime]) -> str:

@@ -1,6 +1,6 @@
 """conf/access.yml: which role reads and writes which tables, and what it sees of people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ _TOP_KEYS = ("roles", "arm", "read_by_version", "row_filters")
 _ROLE_KEYS = ("group", "reads", "writes", "sees")
 _FILTER_KEYS = ("columns", "where", "all_rows")
 _KIND_NAMES = {list: "list", dict: "mapping"}
+# Where resources name groups; schemas are compared whole.
+_GRANTED = (
+    ("volumes", "grants", "principal"),
+    ("registered_models", "grants", "principal"),
+    ("secret_scopes", "permissions", "group_name"),
+)
 READ = ("USE SCHEMA", "SELECT")
 WRITE = ("USE SCHEMA", "SELECT", "MODIFY", "CREATE TABLE")
 _OF_TABLES = ("SELECT", "MODIFY")
@@ -115,7 +121,8 @@ def access_faults(folder: Path, tables: Mapping[str, Table]) -> list[str]:
 def grant_faults(
     folder: Path, definitions: Mapping[str, Mapping[str, Definition]], tables: Mapping[str, Table]
 ) -> list[str]:
-    """Schemas whose grants say something else than conf/access.yml: deploying would undo it."""
+    """Schemas whose grants say something else than conf/access.yml (deploying would undo it), and
+    groups that are no role's."""
     if not (folder / FILE).is_file() or access_faults(folder, tables):
         return []
     faults, roles = [], read_access(folder, tables).roles.values()
@@ -134,7 +141,20 @@ def grant_faults(
             if has != needs:
                 said = f"{group} is granted {_listed(has)} here, {_listed(needs)} in {FILE}"
                 faults.append(str(one.refuse(said, "grants")))
-    return faults
+    return faults + list(_group_faults(definitions, {role.group for role in roles}))
+
+
+def _group_faults(
+    definitions: Mapping[str, Mapping[str, Definition]], groups: Collection[str]
+) -> Iterator[str]:
+    """Databricks refuses a group that does not exist; a role's group does."""
+    for kind, name, key in _GRANTED:
+        for one in definitions.get(kind, {}).values():
+            for at, item in enumerate(as_list(one.content.get(name))):
+                group = as_mapping(item).get(key)
+                if group is not None and group not in groups:
+                    said = f"{group} is the group of no role in {FILE}"
+                    yield str(one.refuse(said, name, at, key))
 
 
 def _listed(privileges: set[str]) -> str:
