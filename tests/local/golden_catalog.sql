@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS `main`.`bronze`.`raw` (
 USING DELTA
 COMMENT 'One row per line.'
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'true', 'delta.dataSkippingStatsColumns' = 'text');
-ALTER TABLE `main`.`bronze`.`raw` SET TAGS ('layer' = 'bronze', 'owner' = 'me', 'retention' = 'as long as the lake', 'phi' = 'direct');
+ALTER TABLE `main`.`bronze`.`raw` SET TAGS ('layer' = 'bronze', 'owner' = 'me', 'phi' = 'direct');
 ALTER TABLE `main`.`bronze`.`raw` ALTER COLUMN `id` SET TAGS ('phi' = 'direct');
 CREATE TABLE IF NOT EXISTS `main`.`silver`.`thing` (
   `key` BIGINT NOT NULL COMMENT 'Key.',
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS `main`.`silver`.`thing` (
 USING DELTA
 COMMENT 'One row per thing.'
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'true', 'delta.dataSkippingStatsColumns' = 'key,birth_year,arm,people');
-ALTER TABLE `main`.`silver`.`thing` SET TAGS ('layer' = 'silver', 'owner' = 'me', 'retention' = 'as long as the lake', 'phi' = 'quasi');
+ALTER TABLE `main`.`silver`.`thing` SET TAGS ('layer' = 'silver', 'owner' = 'me', 'phi' = 'quasi');
 ALTER TABLE `main`.`silver`.`thing` ALTER COLUMN `key` SET TAGS ('phi' = 'pseudonym');
 ALTER TABLE `main`.`silver`.`thing` ALTER COLUMN `birth_year` SET TAGS ('phi' = 'quasi');
 CREATE TABLE IF NOT EXISTS `main`.`silver`.`part` (
@@ -41,7 +41,7 @@ USING DELTA
 CLUSTER BY (`thing_key`)
 COMMENT 'One row per part of a thing; it\'s small.'
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'true', 'delta.dataSkippingStatsColumns' = 'thing_key,number,weight_mg,kind', 'delta.enableChangeDataFeed' = 'true');
-ALTER TABLE `main`.`silver`.`part` SET TAGS ('layer' = 'silver', 'owner' = 'data-engineering', 'retention' = '30 days', 'phi' = 'pseudonym');
+ALTER TABLE `main`.`silver`.`part` SET TAGS ('layer' = 'silver', 'owner' = 'data-engineering', 'phi' = 'pseudonym', 'retention_days' = '30');
 ALTER TABLE `main`.`silver`.`part` ALTER COLUMN `thing_key` SET TAGS ('phi' = 'pseudonym');
 
 -- keys

@@ -21,7 +21,7 @@ def test_check_of_the_own_bundle_is_a_short_summary():
     assert result.exit_code == 0, result.output
     first, heading, *rows = result.stdout.splitlines()
     assert first.startswith("clinical_lakehouse, target dev: ")
-    assert first.endswith("; no fault")
+    assert first.endswith(" triggers (paused here); no fault")
     assert heading.split("\t") == ["job", "starts", "next (UTC)"]
     assert any(row.startswith("data_privacy\tquartz 0 0 5 * * ?") for row in rows)
 
@@ -29,6 +29,7 @@ def test_check_of_the_own_bundle_is_a_short_summary():
 def test_check_for_production_says_what_must_be_set_before_deploying():
     result = _run("check", "--target", "prod")
     assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].endswith(" triggers; no fault")
     assert result.stderr == "note: set BUNDLE_VAR_run_as before deploying: it has no value here\n"
 
 

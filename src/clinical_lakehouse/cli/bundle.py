@@ -50,7 +50,7 @@ def check(place: Place, target: str | None) -> None:
     count = sum(len(job.tasks) for job in jobs)
     click.echo(
         f"{scope.bundle}, target {scope.target}: {len(jobs)} jobs, {count} tasks, "
-        f"{len(triggers)} triggers; no fault"
+        f"{len(triggers)} triggers{' (paused here)' if found.is_paused else ''}; no fault"
     )
     now = wall_clock()
     rows = [(job, str(trigger), _moments(firings(trigger, now))) for job, trigger in triggers]

@@ -49,6 +49,13 @@ class Examination:
         """The jobs that could be read."""
         return self.survey.jobs
 
+    @property
+    def is_paused(self) -> bool:
+        """Does the target pause every trigger? Mode development does, a preset may."""
+        target = self.survey.target
+        status = (target.get("presets") or {}).get("trigger_pause_status")
+        return status == "PAUSED" or (status is None and target.get("mode") == "development")
+
 
 def examine(
     folder: Path, target: str | None, suite: Suite, environ: Mapping[str, str]

@@ -58,9 +58,10 @@ def table_statements(catalog: str, table: Table) -> Iterator[str]:
     properties = (f"{literal(k)} = {literal(v)}" for k, v in table.properties().items())
     clauses.append(f"TBLPROPERTIES ({', '.join(properties)})")
     yield "\n".join(clauses)
-    retention = f"{table.retention_days} days" if table.retention_days else "as long as the lake"
-    tags = {"layer": table.schema_name, "owner": table.owner, "retention": retention}
-    yield f"ALTER TABLE {name} {_tags(**tags, phi=_phi(table).value)}"
+    tags = {"layer": table.schema_name, "owner": table.owner, "phi": _phi(table).value}
+    if table.retention_days:
+        tags["retention_days"] = str(table.retention_days)
+    yield f"ALTER TABLE {name} {_tags(**tags)}"
     for column in table.columns:
         if column.phi is not Phi.NONE:
             place = f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)}"
