@@ -92,6 +92,7 @@ setup(
             "pytest-xdist>=3.6,<4",
             "ruff>=0.6,<1",
             "setuptools>=68",
+            "sqlglot==30.30.0",
             "types-PyYAML",
             "wheel",
         ],

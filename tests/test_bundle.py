@@ -2,13 +2,19 @@
 
 import pytest
 from databricks.bundles.jobs import Job
+from databricks.bundles.quality_monitors import QualityMonitor
 
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.check import entry_point_faults
+from clinical_lakehouse.local.definition import read_definition
+from clinical_lakehouse.local.examination import Suite, examine
+from clinical_lakehouse.local.reading import survey
 from clinical_lakehouse.local.request import called_jobs
+from clinical_lakehouse.local.source import read_source
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.arguments import COMMON
 from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.tables.catalog import all_tables
 
 TARGETS = ("dev", "staging", "prod")
 BUNDLE = load_bundle(environ={})
@@ -83,8 +89,59 @@ def test_every_job_is_found_by_its_file_and_bounded():
         assert job.timeout_seconds > 0
         assert job.max_concurrent_runs == 1
         assert BUNDLE.documents[key]["queue"] == {"enabled": True}
-        assert set(job.tags) == {"owner", "data"}
+        assert set(job.tags) == {"catalogue", "owner", "data"}
+        assert job.tags["data"] in ("phi", "de-identified", "public")
         assert job.description.endswith(".")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_bundle_has_no_fault_for_any_target(target):
+    found = examine(BUNDLE.folder, target, Suite(tasks(), all_tables()), {})
+    assert found.faults == ()
+    needed = "set BUNDLE_VAR_run_as before deploying: it has no value here"
+    assert found.left_out == (() if target == "dev" else (needed,))
+
+
+@pytest.mark.parametrize("key", BUNDLE.documents)
+def test_someone_is_told_of_failed_and_slow_runs(key):
+    document = BUNDLE.documents[key]
+    rule = document["health"]["rules"][0]
+    assert (rule["metric"], rule["op"]) == ("RUN_DURATION_SECONDS", "GREATER_THAN")
+    assert rule["value"] == document["timeout_seconds"] * 3 // 4
+    told = document["email_notifications"]
+    assert told["on_failure"] == "${var.failure_emails}"
+    assert told["on_duration_warning_threshold_exceeded"] == "${var.failure_emails}"
+    assert document["webhook_notifications"]["on_failure"] == "${var.failure_webhooks}"
+
+
+def test_only_production_starts_jobs_by_itself_and_as_a_service():
+    targets = survey(BUNDLE.folder, "dev", {}, {}).root.content["targets"]
+    assert targets["dev"]["mode"] == "development"  # which pauses triggers
+    assert targets["staging"]["presets"]["trigger_pause_status"] == "PAUSED"
+    assert targets["prod"]["mode"] == "production"
+    for name in ("staging", "prod"):
+        assert targets[name]["run_as"] == {"service_principal_name": "${var.run_as}"}
+        assert {p["level"] for p in targets[name]["permissions"]} == {"CAN_MANAGE", "CAN_VIEW"}
+
+
+def test_the_catalog_resources_are_there_and_follow_the_target():
+    found = survey(BUNDLE.folder, "prod", {}, {}).filled
+    schemas = {table.schema_name for table in all_tables().values()}
+    assert set(found["schemas"]) == schemas
+    assert found["volumes"]["files"].content["catalog_name"] == "clinical_prod"
+    assert found["volumes"]["files"].content["schema_name"] == "ops"
+    assert found["secret_scopes"]["clinical"].content["name"] == "clinical_prod"
+    assert found["registered_models"]["dropout_risk"].content["schema_name"] == "gold"
+    assert load_settings("prod", environ={}).model.name in found["registered_models"]
+
+
+def test_monitors_that_need_tables_wait_in_a_folder_of_their_own():
+    path = BUNDLE.folder / "conf" / "bundle" / "after_tables" / "monitors.yml"
+    source = read_source(path, BUNDLE.folder)
+    for key in source.content["resources"]["quality_monitors"]:
+        one = read_definition(source, ("resources", "quality_monitors", key))
+        QualityMonitor.from_dict(one.document())
+        assert one.content["table_name"].removeprefix("${var.catalog}.") in all_tables()
 
 
 def test_clocks_count_in_utc():

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 
 
 ROOTS = [
-    ({"incldue": []}, "databricks.yml:8: unknown key 'incldue'"),
+    ({"incldue": []}, "databricks.yml:8: unknown key 'incldue'; did you mean 'include'?"),
     (
         {"include": ["jobs/none.yml"]},
         "databricks.yml:4: includes 'jobs/none.yml', which is no file",

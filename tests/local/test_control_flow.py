@@ -174,7 +174,9 @@ def test_a_loop_may_call_a_job_and_over_nothing_it_succeeds(tmp_path):
         return {}
 
     work.params = {"site": ""}
-    main = job(loop("loop", '["A", "B"]', one), loop("none", "[]", call("empty", "child")))
+    main = job(
+        loop("loop", '["A", "B"]', one), loop("none", "[]", call("empty", "child")), parameters=()
+    )
     result = Stand(work=work).run(make_bundle(tmp_path, main=main, child=child))
     assert (result.ok, seen) == (True, ["A", "B"])
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from clinical_lakehouse.local.graph import cycle
-from clinical_lakehouse.local.job import Job, TaskSpec
+from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.references import dynamic_fault, dynamic_names
+from clinical_lakehouse.local.task_spec import TaskSpec
 
 _OPTION = "--"
 
@@ -13,7 +14,7 @@ def bundle_faults(jobs: Mapping[str, Job]) -> list[str]:
     """Every fault of the jobs, each with file and line, in order of the files."""
     faults = [fault for job in jobs.values() for fault in _job_faults(job, jobs)]
     calls = {
-        key: tuple(task.job for task in job.tasks.values() if task.job in jobs)
+        key: tuple(step.job for step in _steps(job) if step.job in jobs)
         for key, job in jobs.items()
     }
     ring = cycle(calls)
@@ -33,7 +34,7 @@ def entry_point_faults(
     """
     faults = []
     for job in jobs.values():
-        for task in job.tasks.values():
+        for task in _steps(job):
             if task.entry_point and task.entry_point not in known:
                 faults.append(_said(job, task, f"entry point {task.entry_point!r} does not exist"))
             elif task.entry_point:
@@ -57,17 +58,31 @@ def _job_faults(job: Job, jobs: Mapping[str, Job]) -> Iterator[str]:
         for needed in task.depends_on:
             if needed not in job.tasks:
                 yield _said(job, task, f"depends on {needed!r}, which is no task of this job")
-        for name in dynamic_names([*task.arguments, task.job_parameters or {}]):
-            fault = dynamic_fault(name, job.parameters, job.tasks)
-            if fault:
-                yield _said(job, task, fault)
-        if task.job:
-            yield from _call_faults(job, task, jobs)
+            elif needed in (task.outcomes or {}) and not job.tasks[needed].condition:
+                yield _said(
+                    job, task, f"asks {needed!r} for an outcome, which only a condition has"
+                )
+        for step in task.steps:
+            yield from _step_faults(job, step, jobs, in_loop=step is not task)
     ring = cycle({key: [d for d in on if d in job.tasks] for key, on in job.edges.items()})
     if ring:
         place = job.tasks[ring[0]].place
         yield f"{place}: job {job.key}: tasks depend on each other in a circle: {_arrow(ring)}"
     yield from _parameter_faults(job)
+
+
+def _step_faults(
+    job: Job, task: TaskSpec, jobs: Mapping[str, Job], *, in_loop: bool
+) -> Iterator[str]:
+    """A task, or what a loop repeats: its references and the job it calls."""
+    if in_loop and task.key in job.tasks:
+        yield _said(job, task, "a loop's task needs a key that no other task of the job has")
+    for name in dynamic_names(task.texts):
+        fault = dynamic_fault(name, job.parameters, job.tasks, in_loop=in_loop)
+        if fault:
+            yield _said(job, task, fault)
+    if task.job:
+        yield from _call_faults(job, task, jobs)
 
 
 def _call_faults(job: Job, task: TaskSpec, jobs: Mapping[str, Job]) -> Iterator[str]:
@@ -88,11 +103,15 @@ def _parameter_faults(job: Job) -> Iterator[str]:
             if fault or used.startswith("task."):
                 reason = fault or f"{{{{{used}}}}} is not known before a task runs"
                 yield f"{job.place}: job {job.key}: parameter {name!r}: {reason}"
-    values = [(*task.arguments, task.job_parameters or {}) for task in job.tasks.values()]
-    read = set(dynamic_names(values))
+    read = set(dynamic_names([step.texts for step in _steps(job)]))
     for name in job.parameters:
         if f"job.parameters.{name}" not in read:
             yield f"{job.place}: job {job.key}: parameter {name!r} is read by no task"
+
+
+def _steps(job: Job) -> list[TaskSpec]:
+    """Every task of a job, and every task that a loop of it repeats."""
+    return [step for task in job.tasks.values() for step in task.steps]
 
 
 def _said(job: Job, task: TaskSpec, message: str) -> str:

@@ -1,7 +1,7 @@
-"""One job's definition as written: lists with keys become mappings, so that targets can merge."""
+"""One resource as written: a job's lists with keys become mappings, so that targets can merge."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,11 +19,17 @@ _KEYED = {
 
 @dataclass(frozen=True)
 class Definition:
-    """A job's content, its keyed lists as mappings, and where each thing was written."""
+    """A resource's content, its keyed lists as mappings, and where each thing was written."""
 
     key: str
     content: Mapping[str, Any]
     places: Mapping[Where, Place]
+    kind: str = "jobs"
+
+    @property
+    def noun(self) -> str:
+        """What messages call it, e.g. `job x` or `quality monitor x`."""
+        return f"{self.kind.removesuffix('s').replace('_', ' ')} {self.key}"
 
     def place(self, *where: str | int) -> Place:
         """File and line of the nearest thing known at or above `where`."""
@@ -32,17 +38,30 @@ class Definition:
 
     def refuse(self, message: str, *where: str | int) -> BundleError:
         """The error that says where in which file what is wrong."""
-        return BundleError(f"{self.place(*where)}: job {self.key}: {message}")
+        return BundleError(f"{self.place(*where)}: {self.noun}: {message}")
 
     def merged(self, over: "Definition") -> "Definition":
         """This definition overridden by a target's."""
-        return Definition(
-            self.key, merge(self.content, over.content), {**self.places, **over.places}
-        )
+        places = {**self.places, **over.places}
+        return replace(self, content=merge(self.content, over.content), places=places)
 
     def filled(self, fill: Callable[[str], Any]) -> "Definition":
         """The same with `fill` applied to every text."""
-        return Definition(self.key, self._fill(self.content, fill, ()), self.places)
+        return replace(self, content=self._fill(self.content, fill, ()))
+
+    def fill_faults(self, fill: Callable[[str], Any]) -> list[str]:
+        """One line for every text that `fill` refuses."""
+        faults = []
+        for where, text in texts_in(self.content):
+            try:
+                fill(text)
+            except BundleError as error:
+                faults.append(str(self.refuse(str(error), *where)))
+        return faults
+
+    def only(self, **content: Any) -> "Definition":
+        """The same resource with nothing in it but `content`."""
+        return replace(self, content=content)
 
     def _fill(self, value: Any, fill: Callable[[str], Any], where: Where) -> Any:
         if isinstance(value, Mapping):
@@ -63,7 +82,7 @@ class Definition:
             raise self.refuse(f"{name} must be a whole number, 0 or more", *where, name)
         return value
 
-    def only(self, item: Mapping[str, Any], known: Collection[str], *where: str) -> None:
+    def refuse_unknown(self, item: Mapping[str, Any], known: Collection[str], *where: str) -> None:
         """Refuse a key that Databricks does not know; it would be lost without a word."""
         for name in item:
             if name not in known:
@@ -72,7 +91,7 @@ class Definition:
                 raise self.refuse(f"unknown key {name!r}{hint}", *where, name)
 
     def document(self) -> dict[str, Any]:
-        """The job as Databricks takes it, keyed lists as lists again."""
+        """The resource as Databricks takes it, keyed lists as lists again."""
         return {
             name: list(value.values()) if name in _KEYED and isinstance(value, Mapping) else value
             for name, value in self.content.items()
@@ -80,18 +99,19 @@ class Definition:
 
 
 def read_definition(source: Source, where: Where) -> Definition:
-    """The job at `where` of a file."""
-    key, value = str(where[-1]), _at(source.content, where)
+    """The resource at `where` of a file, `where` ending in its kind and key."""
+    kind, key, value = str(where[-2]), str(where[-1]), _at(source.content, where)
+    found = Definition(key, {}, {(): source.place(*where)}, kind)
     if not isinstance(value, Mapping):
-        raise BundleError(f"{source.place(*where)}: job {key} must be a mapping")
-    places: dict[Where, Place] = {(): source.place(*where)}
+        raise BundleError(f"{source.place(*where)}: {found.noun} must be a mapping")
+    places: dict[Where, Place] = {**found.places}
     content: dict[str, Any] = {}
     for name, item in value.items():
-        at = (*where, name)
-        content[name] = _keyed(source, at, item, places) if name in _KEYED else item
-        if name not in _KEYED:
+        at, is_keyed = (*where, name), kind == "jobs" and name in _KEYED
+        content[name] = _keyed(source, at, item, places) if is_keyed else item
+        if not is_keyed:
             _note(source, at, (name,), places)
-    return Definition(key, content, places)
+    return replace(found, content=content, places=places)
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +126,18 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def texts_in(value: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
+    """Every text of a value and where in it it stands."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts_in(item, (*where, name))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from texts_in(item, (*where, at))
+    elif isinstance(value, str):
+        yield where, value
 
 
 def _keyed(source: Source, where: Where, items: Any, places: dict[Where, Place]) -> dict[str, Any]:

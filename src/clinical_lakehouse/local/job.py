@@ -42,7 +42,7 @@ class Job:
 def read_job(definition: Definition) -> Job:
     """The job of a definition whose `${...}` are filled in; BundleError says what is odd where."""
     content = definition.content
-    definition.only(content, _JOB_KEYS)
+    definition.refuse_unknown(content, _JOB_KEYS)
     tasks = content.get("tasks") or {}
     if not tasks:
         raise definition.refuse("has no tasks")

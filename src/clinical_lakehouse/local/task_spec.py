@@ -93,7 +93,7 @@ def read_task(definition: Definition, key: str, item: Mapping[str, Any], *above:
         have = ", ".join(kinds) or "none"
         needed = ", ".join(readers)
         raise definition.refuse(f"task {key!r} needs one of {needed}, has {have}", *where)
-    definition.only(item, _TASK_KEYS | set(_KINDS), *where)
+    definition.refuse_unknown(item, _TASK_KEYS | set(_KINDS), *where)
     run_if = item.get("run_if", RunIf.ALL_SUCCESS.value)
     if run_if not in RunIf.__members__:
         known = ", ".join(RunIf.__members__)
@@ -152,7 +152,7 @@ def _call(definition: Definition, key: str, call: Mapping[str, Any], *where: str
 def _condition(
     definition: Definition, key: str, content: Mapping[str, Any], *where: str
 ) -> dict[str, Any]:
-    definition.only(content, ("op", "left", "right"), *where)
+    definition.refuse_unknown(content, ("op", "left", "right"), *where)
     known = (*TEXT_OPERATORS, *NUMBER_OPERATORS)
     if content.get("op") not in known:
         raise definition.refuse(f"task {key!r}: op must be one of {', '.join(known)}", *where)
@@ -166,7 +166,7 @@ def _condition(
 def _loop(
     definition: Definition, key: str, content: Mapping[str, Any], *where: str
 ) -> dict[str, Any]:
-    definition.only(content, ("inputs", "task", "concurrency"), *where)
+    definition.refuse_unknown(content, ("inputs", "task", "concurrency"), *where)
     nested, inputs = content.get("task"), content.get("inputs")
     if not isinstance(nested, Mapping) or not isinstance(nested.get("task_key"), str):
         raise definition.refuse(f"task {key!r} repeats no task with a task_key", *where)

@@ -68,7 +68,7 @@ def read_trigger(definition: Definition) -> Trigger | None:
         message = f"pause_status must be one of {', '.join(_STATUSES)}"
         raise definition.refuse(message, given[0], "pause_status")
     if given[0] == "continuous":
-        definition.only(settings, ("pause_status", "task_retry_mode"), "continuous")
+        definition.refuse_unknown(settings, ("pause_status", "task_retry_mode"), "continuous")
         return Trigger("continuous", status)
     if given[0] == "schedule":
         return _quartz(definition, settings, status)
@@ -77,7 +77,7 @@ def read_trigger(definition: Definition) -> Trigger | None:
 
 def _quartz(definition: Definition, settings: Mapping[str, Any], status: str) -> Trigger:
     known = ("pause_status", "quartz_cron_expression", "timezone_id")
-    definition.only(settings, known, "schedule")
+    definition.refuse_unknown(settings, known, "schedule")
     expression = as_text(settings.get("quartz_cron_expression"))
     fault = quartz_fault(expression)
     if fault:
@@ -101,7 +101,7 @@ def _event(definition: Definition, settings: Mapping[str, Any], status: str) -> 
     if not isinstance(detail, Mapping):
         raise definition.refuse(f"{kind} must be a mapping", *where)
     if kind == "file_arrival":
-        definition.only(detail, ("url", *_TIMERS), *where)
+        definition.refuse_unknown(detail, ("url", *_TIMERS), *where)
         if not detail.get("url"):
             raise definition.refuse("file_arrival names no url", *where)
         timers = _timers(definition, detail, *where)
@@ -118,7 +118,7 @@ def _event(definition: Definition, settings: Mapping[str, Any], status: str) -> 
 
 def _table_update(definition: Definition, detail: Mapping[str, Any], status: str) -> Trigger:
     where = ("trigger", "table_update")
-    definition.only(detail, ("table_names", "condition", *_TIMERS), *where)
+    definition.refuse_unknown(detail, ("table_names", "condition", *_TIMERS), *where)
     names = detail.get("table_names")
     if not isinstance(names, list) or not names:
         raise definition.refuse("table_update names no table_names", *where)

@@ -121,7 +121,7 @@ class Lakehouse:
         """Make the table from its contract if it is not there."""
         if self.exists(table):
             return
-        properties = ", ".join(f"'{k}' = '{v}'" for k, v in _properties(table).items())
+        properties = ", ".join(f"'{k}' = '{v}'" for k, v in table.properties().items())
         cluster = f"CLUSTER BY ({', '.join(table.cluster_by)})" if table.cluster_by else ""
         comment = table.comment.replace("'", "\\'")
         self.spark.sql(
@@ -317,16 +317,6 @@ class Lakehouse:
             history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
             metrics = history.collect()[0]["operationMetrics"] or {}
         return int(metrics.get("numOutputRows", 0))
-
-
-def _properties(table: Table) -> dict[str, str]:
-    properties = {
-        "delta.enableDeletionVectors": "true",
-        "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns()),
-    }
-    if table.change_feed:
-        properties["delta.enableChangeDataFeed"] = "true"
-    return properties
 
 
 def _plain(table: Table, error: Exception) -> str:

@@ -194,6 +194,10 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Files of conf/ that are no environment's settings.
+_NO_ENVIRONMENT = ("base", "access")
+
+
 def load_settings(
     env: str = "dev", conf: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
@@ -215,7 +219,8 @@ def load_settings(
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml") if p.stem != "base"))
+        found = sorted(p.stem for p in path.parent.glob("*.yml") if p.stem not in _NO_ENVIRONMENT)
+        known = ", ".join(found)
         raise SettingsError(f"no settings {path.name}; known environments: {known}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -111,6 +111,16 @@ class Table:
         simple = (c for c in self.columns if c.phi is not Phi.DIRECT and _has_statistics(c.type))
         return [c.name for c in simple][:32]
 
+    def properties(self) -> dict[str, str]:
+        """The table properties that Delta gets at creation."""
+        properties = {
+            "delta.enableDeletionVectors": "true",
+            "delta.dataSkippingStatsColumns": ",".join(self.statistics_columns()),
+        }
+        if self.change_feed:
+            properties["delta.enableChangeDataFeed"] = "true"
+        return properties
+
 
 def _has_statistics(type_: str) -> bool:
     return not type_.upper().startswith(("ARRAY", "MAP", "STRUCT", "BINARY", "VARIANT", "BOOLEAN"))

@@ -1,0 +1,1 @@
+"""What `bundle check` finds wrong in a bundle, one module for each kind of fault."""
