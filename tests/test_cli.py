@@ -146,3 +146,12 @@ def test_failure_nobody_foresaw_is_one_line_and_shows_its_trace_with_debug(tmp_p
     assert plain.stderr == "error: unexpected ZeroDivisionError; --debug shows where\n"
     assert plain.returncode == 1
     assert "Traceback" in traced.stderr
+
+
+def test_help_starts_without_what_is_slow_to_import():
+    code = (
+        "import sys, clinical_lakehouse.cli\n"
+        "print([m for m in ('pyspark', 'pydantic', 'pandas', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -14,8 +14,8 @@ import pytest
 
 from clinical_lakehouse.errors import BundleError, LakeError, SourceError, UsageError
 from clinical_lakehouse.local.events import JobFinished, JobStarted, TaskFinished, TaskStarted
+from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.graph import State
-from clinical_lakehouse.local.workspace import exit_code
 from tests.local.stand_ins import AS_OF, Stand, broken, call, fine, job, make_bundle, wheel
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from clinical_lakehouse.errors import LakeError
 from clinical_lakehouse.local import workspace
+from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.entry import run_from_arguments
@@ -73,7 +74,7 @@ def test_a_job_runs_on_the_lake_and_is_in_the_ledger(lake, tmp_path, monkeypatch
     main = job(wheel("remember", arguments=("--size=3",)))
     here = open_here(lake, make_bundle(tmp_path, main=main), monkeypatch)
     result = here.run(Request("main", {"as_of": "2024-06-30"}))
-    assert workspace.exit_code(result) == 0
+    assert exit_code(result) == 0
     assert lake.read(ops.BOOKMARK).count() == 3
     row = lake.read(ops.TASK_RUN).filter("state = 'success'").collect()[0]
     assert json.loads(row.metrics) == {"row_count": 3}

@@ -23,14 +23,12 @@ from clinical_lakehouse.cli.scheduler import scheduler
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.events import Preparing
+from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.output import grid, show_rows
 from clinical_lakehouse.local.progress import watch
 from clinical_lakehouse.local.references import Cause
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import MODES, Way, exit_code, open_workspace
-from clinical_lakehouse.registry import lineage_of
-from clinical_lakehouse.runtime.run import Run
-from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.local.way import MODES, Way
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation import simulate as write_trial
 from clinical_lakehouse.simulation.plan import keep_to_one_trial, months_after
@@ -94,6 +92,7 @@ def demo(place: Place, patients: int, sites: int, months: int, seed: int) -> Non
     \b
     Example:  clinical-lakehouse demo --patients 100 --root lake/demo
     """
+    from clinical_lakehouse.local.workspace import open_workspace
     from clinical_lakehouse.pages.trial_report import write_report
 
     plan = TrialPlan(patients=patients, sites=sites, months=months, seed=seed)
@@ -141,6 +140,8 @@ def run(place: Place, job: str, task: str, **options: Any) -> None:
                clinical-lakehouse run patient_ingestion --task land --as-of 2024-06-30
                clinical-lakehouse run model_training --mode submit --master spark://HOST:7077
     """
+    from clinical_lakehouse.runtime.settings import load_settings
+
     way = Way(options["mode"], options["master"], options["remote"])
     parameters = _parameters(options["given"])
     if options["as_of"]:
@@ -247,6 +248,8 @@ def lineage(table: str) -> None:
     \b
     Example:  clinical-lakehouse lineage gold.subject_feature
     """
+    from clinical_lakehouse.registry import lineage_of
+
     contract = table_named(table)
     for heading, steps in (
         ("made from", lineage_of(contract, upstream=True)),
@@ -274,6 +277,8 @@ def trace(place: Place, table: str | None, key: int | None, **options: Any) -> N
     """
     from clinical_lakehouse.local.trace import told
     from clinical_lakehouse.runtime.entry import open_lake
+    from clinical_lakehouse.runtime.run import Run
+    from clinical_lakehouse.runtime.settings import load_settings
 
     if (options["resource"] is None) == (table is None or key is None):
         raise UsageError("give TABLE and KEY, or --resource Type/id")

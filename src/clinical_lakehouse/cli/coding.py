@@ -8,8 +8,8 @@ import click
 
 from clinical_lakehouse.cli.place import Place, perform, placed, show_found
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import exit_code
 
 _CANDIDATES = """
     SELECT source_vocabulary_id, source_code, source_text, row_count, rank,

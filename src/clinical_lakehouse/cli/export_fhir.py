@@ -5,8 +5,6 @@ from pathlib import Path
 import click
 
 from clinical_lakehouse.cli.place import Place, placed
-from clinical_lakehouse.runtime.run import Run
-from clinical_lakehouse.runtime.settings import load_settings
 
 
 @click.command("export-fhir")
@@ -27,6 +25,8 @@ def export_fhir(
     from clinical_lakehouse.operators.fhir_transformer import NOT_KEPT, FHIRTransformer
     from clinical_lakehouse.runtime.clock import wall_clock
     from clinical_lakehouse.runtime.entry import open_lake
+    from clinical_lakehouse.runtime.run import Run
+    from clinical_lakehouse.runtime.settings import load_settings
 
     settings = load_settings(place.env)
     run = Run(open_lake({"root": str(place.root)}), settings, wall_clock(), "export-fhir")

@@ -14,8 +14,8 @@ from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.output import grid
 from clinical_lakehouse.local.progress import told_as_json, watch
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import Way, run_here
-from clinical_lakehouse.runtime.entry import default_root, open_lake
+from clinical_lakehouse.local.way import Way
+from clinical_lakehouse.runtime.arguments import default_root
 
 _MOST_ROWS = 10_000
 
@@ -56,12 +56,16 @@ def perform(
     place: Place, request: Request, way: Way | None = None, *, as_json: bool = False
 ) -> JobResult:
     """Run a job there, with its progress on the terminal, or as JSON lines for a machine."""
+    from clinical_lakehouse.local.workspace import run_here
+
     with told_as_json() if as_json else watch() as listen:
         return run_here(load_bundle(place.env), request, place.root, listen, way)
 
 
 def show_found(place: Place, statement: str, values: Mapping[str, Any], otherwise: str) -> None:
     """At most 10,000 rows of a SELECT as a grid; UsageError `otherwise` where there is none."""
+    from clinical_lakehouse.runtime.entry import open_lake
+
     lake = open_lake({"root": str(place.root)})
     found = lake.query(statement, values).limit(_MOST_ROWS).collect()
     if not found:

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from clinical_lakehouse.cli.place import Place, perform, placed, show_found
+from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.request import Request
-from clinical_lakehouse.local.workspace import exit_code
 
 
 @click.group()

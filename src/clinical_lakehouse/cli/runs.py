@@ -122,10 +122,11 @@ def repair(place: Place, run_id: str) -> None:
     Example:  clinical-lakehouse repair 20240630T060000-1a2b3c4d
     """
     from clinical_lakehouse.local.bundle import load_bundle
+    from clinical_lakehouse.local.execution import exit_code
     from clinical_lakehouse.local.history import repair_request
     from clinical_lakehouse.local.progress import watch
     from clinical_lakehouse.local.request import check_request
-    from clinical_lakehouse.local.workspace import exit_code, open_workspace
+    from clinical_lakehouse.local.workspace import open_workspace
     from clinical_lakehouse.registry import tasks
 
     bundle = load_bundle(place.env)

@@ -1,7 +1,7 @@
 """What a run tells whoever watches it: frozen events, in the order things happen."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -94,3 +94,4 @@ def as_line(event: "Event", at: datetime) -> str:
 
 
 Event = Preparing | Noticed | JobStarted | TaskStarted | TaskFinished | JobFinished | TooLong
+Listener = Callable[[Event], None]

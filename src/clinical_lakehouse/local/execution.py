@@ -199,3 +199,10 @@ class Call:
     def seconds(self) -> float:
         """How long it has been running."""
         return time.monotonic() - self.began
+
+
+def exit_code(result: JobResult) -> int:
+    """0 only if all is well, 130 after Ctrl-C, else 1."""
+    if result.ok:
+        return 0
+    return 130 if result.state is State.CANCELLED else 1

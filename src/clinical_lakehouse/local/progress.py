@@ -15,6 +15,7 @@ from clinical_lakehouse.local.events import (
     Event,
     JobFinished,
     JobStarted,
+    Listener,
     Noticed,
     Preparing,
     TaskFinished,
@@ -22,7 +23,6 @@ from clinical_lakehouse.local.events import (
     TooLong,
     as_line,
 )
-from clinical_lakehouse.local.workspace import Listener
 from clinical_lakehouse.runtime.clock import wall_clock
 
 _HEARTBEAT_SECONDS = 15.0

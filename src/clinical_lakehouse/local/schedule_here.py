@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clinical_lakehouse.local.bundle import Bundle
 from clinical_lakehouse.local.due import TIMED, Memory, Sight
+from clinical_lakehouse.local.events import Listener
 from clinical_lakehouse.local.references import Cause
 from clinical_lakehouse.local.request import Request, check_request
 from clinical_lakehouse.local.schedule_store import Firing, ScheduleStore
@@ -14,7 +15,7 @@ from clinical_lakehouse.local.scheduler import Plan, Ports
 from clinical_lakehouse.local.scheduler_loop import SchedulerLoop
 from clinical_lakehouse.local.sight import look_at
 from clinical_lakehouse.local.trigger import Trigger
-from clinical_lakehouse.local.workspace import Listener, open_workspace
+from clinical_lakehouse.local.workspace import open_workspace
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.locks import only_one

@@ -5,16 +5,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.local.bundle import Bundle
 from clinical_lakehouse.local.context import Context, Engine
-from clinical_lakehouse.local.events import Event, Noticed, Preparing
+from clinical_lakehouse.local.events import Listener, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
-from clinical_lakehouse.local.graph import State
 from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.request import Request, check_request
 from clinical_lakehouse.local.runner import run_job
 from clinical_lakehouse.local.slots import Slots
+from clinical_lakehouse.local.way import Way
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.engine import LakeEngine
@@ -23,29 +22,6 @@ from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.ledger import is_known, open_ledger, recover
 from clinical_lakehouse.runtime.processes import ProcessEngine
 from clinical_lakehouse.runtime.settings import Settings, load_settings
-
-Listener = Callable[[Event], None]
-MODES = ("session", "process", "submit")
-
-
-@dataclass(frozen=True)
-class Way:
-    """How tasks run: `session` (threads in one session), `process` (interpreters of their own) or
-    `submit` (spark-submit to `master`); `remote` is a Spark Connect server, sc://HOST:PORT."""
-
-    mode: str = "session"
-    master: str = ""
-    remote: str = ""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UsageError(f"mode must be one of {', '.join(MODES)}")
-        if self.mode == "submit" and not self.master:
-            raise UsageError("mode submit needs --master, e.g. spark://HOST:7077")
-        if self.mode == "submit" and self.remote:
-            raise UsageError("mode submit starts its own driver: give --master, not --remote")
-        if self.master and self.remote:
-            raise UsageError("give --master or --remote, not both")
 
 
 @dataclass(frozen=True)
@@ -117,10 +93,3 @@ def run_here(
     """Check what is asked for, then open the workspace and run it; the common case in one call."""
     check_request(bundle, request, tasks())
     return open_workspace(bundle, root, listen, way).run(request)
-
-
-def exit_code(result: JobResult) -> int:
-    """0 only if all is well, 130 after Ctrl-C, else 1."""
-    if result.ok:
-        return 0
-    return 130 if result.state is State.CANCELLED else 1
