@@ -60,13 +60,17 @@ def recover(lake: Lakehouse) -> list[str]:
 
     Repeatable: rows already appended before the process died are not appended again.
     """
+    journals = [] if lake.catalog else list(dead_journals(journal_folder(lake.root)))
+    entries: list[tuple[str, Row]] = []
     killed: list[str] = []
-    for journal in [] if lake.catalog else dead_journals(journal_folder(lake.root)):
-        entries = journal.entries()
-        deaths = _deaths(entries, "its process died; found at the next start")
-        _append(lake, _unknown(lake, [*entries, *deaths]))
-        journal.close(remove=True)
+    for journal in journals:
+        noted = journal.entries()
+        deaths = _deaths(noted, "its process died; found at the next start")
+        entries += [*noted, *deaths]
         killed += [row["run_id"] for table, row in deaths if table == ops.JOB_RUN.name]
+    _append(lake, _unknown(lake, entries))
+    for journal in journals:
+        journal.close(remove=True)
     return killed
 
 
