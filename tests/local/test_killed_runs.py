@@ -35,7 +35,7 @@ draft = place / f"{{name}}.{{os.getpid()}}.draft"
 for half in (1, 2):
     with draft.open("a") as out:
         out.write(f"{{name}} {{given['as-of']}} {{half}}\\n")
-    time.sleep(0.05)
+    time.sleep(0.25)
 draft.replace(place / f"{{name}}.out")
 write_result(Path(given["result"]), Done(dict(rows=2), {{}}), None, "")
 """
@@ -98,7 +98,7 @@ def test_killed_fifty_times_the_runner_ends_as_if_undisturbed(lake, place, tmp_p
     rng, deaths = random.Random(20240630), 0
     for _ in range(50):
         runner = start(place, lake.root)
-        time.sleep(rng.uniform(0.2, 2.2))
+        time.sleep(rng.uniform(0.3, 3.0))
         deaths += runner.poll() is None
         runner.send_signal(signal.SIGKILL)
         runner.wait()

@@ -70,6 +70,24 @@ def show(place: Place, run_id: str) -> None:
 
 @runs.command()
 @click.argument("run_id")
+@placed
+def page(place: Place, run_id: str) -> None:
+    """Write a page of one run: a chart of its tasks, what was written, what to do next.
+
+    \b
+    Example:  clinical-lakehouse runs page 20240630T060000-1a2b3c4d
+    """
+    from clinical_lakehouse.local.history import past_run
+    from clinical_lakehouse.pages.run_page import write_run_page
+
+    lake = _lake(place)
+    past_run(lake, run_id)
+    out = place.root / "reports" / f"run-{run_id}.html"
+    click.echo(f"page: {write_run_page(lake, run_id, out)}")
+
+
+@runs.command()
+@click.argument("run_id")
 @click.argument("task", required=False)
 @placed
 def logs(place: Place, run_id: str, task: str | None) -> None:

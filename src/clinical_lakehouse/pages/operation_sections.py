@@ -139,10 +139,12 @@ def alerts_table(answer: Answer) -> Section:
     return Section(title, lead, (Grid("", columns, rows, "", answer.source),))
 
 
-def run_times(answer: Answer) -> Section:
-    """When each task of the last day ran, how long it took and what it did."""
+_LAST_DAY = "The latest run of each task within a day of the newest one."
+
+
+def run_times(answer: Answer, lead: str = _LAST_DAY) -> Section:
+    """When each task ran, how long it took and what it did; `lead` says which tasks these are."""
     title = "Run times"
-    lead = "The latest run of each task within a day of the newest one."
     if not answer.rows:
         return Section(title, lead, (answer.empty(title),))
     begun = [_begun(row) for row in answer.rows]
