@@ -59,7 +59,7 @@ class Definition:
                 faults.append(str(self.refuse(str(error), *where)))
         return faults
 
-    def only(self, **content: Any) -> "Definition":
+    def holding(self, **content: Any) -> "Definition":
         """The same resource with nothing in it but `content`."""
         return replace(self, content=content)
 

@@ -86,11 +86,11 @@ def _parts_faults(one: Definition) -> list[str]:
     others = {name: value for name, value in one.content.items() if name != "tasks"}
     starts = {name: others.pop(name) for name in ("schedule", "trigger", "continuous")
               if name in others}  # fmt: skip
-    parts = [one.only(tasks=stand_in, **starts)]
-    parts += [one.only(tasks=stand_in, **{name: value}) for name, value in others.items()]
+    parts = [one.holding(tasks=stand_in, **starts)]
+    parts += [one.holding(tasks=stand_in, **{name: value}) for name, value in others.items()]
     tasks = one.content.get("tasks")
     if isinstance(tasks, Mapping):
-        parts += [one.only(tasks={key: item}) for key, item in tasks.items()]
+        parts += [one.holding(tasks={key: item}) for key, item in tasks.items()]
     faults: list[str] = []
     for part in parts:
         with _noting(faults):
