@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import clinical_lakehouse
 from clinical_lakehouse.errors import LakeError, LakehouseError, PrerequisiteError
 from clinical_lakehouse.runtime.engine import Performable
 from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.order import Order, log_folder
+from clinical_lakehouse.runtime.package import zipped_package
 from clinical_lakehouse.runtime.task import Done
 
 _LOOK_SECONDS = 0.2
@@ -112,22 +111,6 @@ def end_with_runner(result: Path) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="runner", daemon=True).start()
-
-
-def zipped_package(folder: Path) -> Path:
-    """This package as a zip for executors, made anew where a file of it is newer."""
-    source = Path(clinical_lakehouse.__file__).parent
-    files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.suffix != ".pyc"]
-    target = folder / "clinical_lakehouse.zip"
-    newest = max(path.stat().st_mtime for path in files)
-    if not target.exists() or target.stat().st_mtime < newest:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"package-{os.getpid()}.part"
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in files:
-                archive.write(path, path.relative_to(source.parent))
-        draft.replace(target)
-    return target
 
 
 def _packaged_submit() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from clinical_lakehouse.errors import PrerequisiteError
+from clinical_lakehouse.runtime.package import zipped_package
 from clinical_lakehouse.runtime.prerequisites import NEEDED_JAVA, java_version
 
 # All 33 jars of the dependency tree would cost 3.5 s at every start; these do the work.
@@ -62,7 +63,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return SparkSession.builder.getOrCreate()
     if remote:
-        return SparkSession.builder.remote(remote).getOrCreate()
+        return _connected(remote)
     _count_time_in_utc()
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit has started the JVM
         return _submitted(master).getOrCreate()
@@ -71,6 +72,13 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with _jvm_messages_in_a_file():
         return _local(master or f"local[{os.cpu_count() or 2}]").getOrCreate()
+
+
+def _connected(remote: str) -> SparkSession:
+    """A Connect server's session; the server's Python workers are given this package."""
+    session = SparkSession.builder.remote(remote).getOrCreate()
+    session.addArtifacts(str(zipped_package(cache_dir())), pyfile=True)
+    return session
 
 
 def _submitted(master: str | None) -> SparkSession.Builder:
