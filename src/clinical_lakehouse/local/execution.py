@@ -8,7 +8,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from clinical_lakehouse.local.graph import State
+from clinical_lakehouse.local.graph import State, in_order
 from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.references import Moment, Seen
 from clinical_lakehouse.local.request import Kept
@@ -104,6 +104,7 @@ class JobRun:
         self.kept: Kept | None = None
         self.warned: set[str] = set()
         self.slot = Slot()
+        self.order = in_order(job.edges)
         self.states = dict.fromkeys(job.tasks, State.WAITING)
         self.tries = dict.fromkeys(job.tasks, 0)
         self.results: dict[str, TaskResult] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from heapq import heapify, heappop, heappush
 
 
 class State(StrEnum):
@@ -100,16 +101,25 @@ def cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
 
 def in_order(edges: Mapping[str, Sequence[str]]) -> list[str]:
     """Every task after those it depends on, otherwise as written; needs a graph without cycle."""
+    place = {key: at for at, key in enumerate(edges)}
+    lacking = {key: {d for d in needed if d in edges} for key, needed in edges.items()}
+    followers: dict[str, list[str]] = {key: [] for key in edges}
+    for key, needed in lacking.items():
+        for dependency in needed:
+            followers[dependency].append(key)
+    ready = [place[key] for key, needed in lacking.items() if not needed]
+    heapify(ready)
+    keys = list(edges)
     ordered: list[str] = []
-    while len(ordered) < len(edges):
-        ready = [
-            key
-            for key, dependencies in edges.items()
-            if key not in ordered and all(d in ordered or d not in edges for d in dependencies)
-        ]
-        if not ready:
-            raise ValueError("the graph has a cycle")
-        ordered.append(ready[0])
+    while ready:
+        key = keys[heappop(ready)]
+        ordered.append(key)
+        for follower in followers[key]:
+            lacking[follower].discard(key)
+            if not lacking[follower]:
+                heappush(ready, place[follower])
+    if len(ordered) < len(edges):
+        raise ValueError("the graph has a cycle")
     return ordered
 
 

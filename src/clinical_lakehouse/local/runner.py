@@ -31,7 +31,7 @@ from clinical_lakehouse.local.execution import (
     Outcome,
     TaskResult,
 )
-from clinical_lakehouse.local.graph import State, in_order, job_state, verdict
+from clinical_lakehouse.local.graph import State, job_state, verdict
 from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.record import job_row, task_row
 from clinical_lakehouse.local.references import Cause, Moment
@@ -114,7 +114,7 @@ class _Runner:
             changed |= self._expire(run)
             for call in [call for call in run.calls.values() if call.is_queued]:
                 changed |= self._call(run, call)
-            for key in in_order(run.job.edges):
+            for key in run.order:
                 changed |= run.states[key] is State.WAITING and self._consider(run, key)
             if run in self.active and run.is_done:
                 self._close(run)
