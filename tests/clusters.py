@@ -35,7 +35,7 @@ def environment(**more: str) -> dict[str, str]:
         "PYTHONPATH": source,
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_MEMORY": "512m",  # the Connect server counts as a daemon
         "SPARK_NO_DAEMONIZE": "1",
         "TZ": "UTC",
         **more,

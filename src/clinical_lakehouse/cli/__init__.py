@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from clinical_lakehouse.cli.backfill import backfill
 from clinical_lakehouse.cli.bundle import bundle
 from clinical_lakehouse.cli.coding import coding
 from clinical_lakehouse.cli.export_fhir import export_fhir
@@ -305,7 +306,7 @@ def sql(place: Place, statement: str, style: str) -> None:
     show_rows(style, found.columns, rows)
 
 
-_JOBS = (bundle, runs, repair, scheduler)
+_JOBS = (bundle, runs, repair, backfill, scheduler)
 _REVIEWS = (quarantine, coding)
 _FILES = (simulate, view, deidentify, export_fhir)
 for command in (*_JOBS, *_REVIEWS, *_FILES):

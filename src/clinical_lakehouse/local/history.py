@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import functions as F
@@ -66,6 +66,13 @@ def called_runs(lake: Lakehouse, run_id: str) -> list[PastRun]:
     """The runs that tasks of a run started, oldest first."""
     rows = lake.read(ops.JOB_RUN).filter(F.col("parent_run_id") == run_id).collect()
     return sorted(_runs([row.asDict() for row in rows]), key=lambda run: run.started_at)
+
+
+def backfilled(lake: Lakehouse, job: str) -> frozenset[datetime]:
+    """The moments (UTC) that backfills of a job have done."""
+    rows = lake.read(ops.JOB_RUN).filter("cause = 'backfill' AND state = 'success'")
+    found = rows.filter(F.col("job") == job).select("as_of").distinct().collect()
+    return frozenset(row.as_of.replace(tzinfo=UTC) for row in found)
 
 
 def attempts(lake: Lakehouse, run_id: str) -> list[Row]:

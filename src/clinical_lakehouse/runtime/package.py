@@ -1,6 +1,7 @@
 """This package as one file, for Python workers of executors and of a Spark Connect server."""
 
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def zipped_package(folder: Path) -> Path:
     newest = max(path.stat().st_mtime for path in files)
     if not target.exists() or target.stat().st_mtime < newest:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"package-{os.getpid()}.part"
+        handle, name = tempfile.mkstemp(".part", "package-", folder)
+        os.close(handle)
+        draft = Path(name)
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in files:
                 archive.write(path, path.relative_to(source.parent))

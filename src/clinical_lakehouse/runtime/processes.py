@@ -18,7 +18,7 @@ from clinical_lakehouse.errors import LakeError, LakehouseError, PrerequisiteErr
 from clinical_lakehouse.runtime.engine import Performable
 from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.order import Order, log_folder
-from clinical_lakehouse.runtime.package import zipped_package
+from clinical_lakehouse.runtime.settings import conf_dir
 from clinical_lakehouse.runtime.task import Done
 
 _LOOK_SECONDS = 0.2
@@ -54,8 +54,9 @@ class ProcessEngine:
         """The exit code of a command, whose output goes to `log`; ended once the order is void."""
         with open(os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                env={**os.environ, "CLINICAL_CONF_DIR": str(conf_dir())},
+            )  # fmt: skip
         self.living[order.tag] = process
         try:
             while _still_runs(process):
@@ -76,8 +77,7 @@ class ProcessEngine:
         if not self.master:
             return [sys.executable, str(self.script)]
         submit = shutil.which("spark-submit") or _packaged_submit()
-        package = ("--py-files", str(zipped_package(self.root / "ops" / "_logs")))
-        return [submit, "--master", self.master, *self.submit_options, *package, str(self.script)]
+        return [submit, "--master", self.master, *self.submit_options, str(self.script)]
 
     def _arguments(self, order: Order, result: Path) -> list[str]:
         common = {

@@ -66,7 +66,9 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         return _connected(remote)
     _count_time_in_utc()
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit has started the JVM
-        return _submitted(master).getOrCreate()
+        session = _submitted(master).getOrCreate()
+        session.sparkContext.addPyFile(str(zipped_package(cache_dir())))
+        return session
     _require_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

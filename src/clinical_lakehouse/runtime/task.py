@@ -27,6 +27,7 @@ class Task:
     reads: tuple[Table, ...]
     writes: tuple[Table, ...]
     params: Mapping[str, str]
+    is_windowed: bool = False
 
     @property
     def description(self) -> str:
@@ -66,8 +67,13 @@ def task(
     reads: Sequence[Table] = (),
     writes: Sequence[Table] = (),
     params: Mapping[str, str] | None = None,
+    *,
+    windowed: bool = False,
 ) -> Callable[[Callable[[Run], Metrics]], Task]:
     """Declare a task: tables read and written, and its own parameters with their defaults.
+
+    `windowed`: it writes only the window that ends at its as_of, from nothing later, so that it may
+    be run for past dates in any order (backfill).
 
     Its name is `<module>-<function>` in kebab case. Reading or writing a table that is not declared
     raises ContractError.
@@ -78,6 +84,7 @@ def task(
         name = f"{module}-{function.__name__}".replace("_", "-")
         if not function.__doc__:
             raise UsageError(f"task {name} needs a docstring: it is the task's description")
-        return Task(name, function, tuple(reads), tuple(writes), dict(params or {}))
+        own = dict(params or {})
+        return Task(name, function, tuple(reads), tuple(writes), own, windowed)
 
     return declare
