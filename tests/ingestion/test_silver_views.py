@@ -204,7 +204,9 @@ def test_file_in_a_folder_becomes_a_published_table_without_code(tmp_path):
     views, landing, root = tmp_path / "views", tmp_path / "landing", str(tmp_path / "lake")
     views.mkdir()
     patient = {"resourceType": "Patient", "id": "ann", "birthDate": "1980-01-01"}
-    write_lines(landing / "all.ndjson", patient, _goal("g1", "ann"))
+    target = _goal("g1", "ann")["target"]
+    target[1]["detailQuantity"] = {"value": 1.1, "unit": "km"}  # a text is no decimal
+    write_lines(landing / "all.ndjson", patient, _goal("g1", "ann", target=target))
     run = ("--root", root, "run", "patient_ingestion", "--landing", str(landing))
     query = ("--root", root, "sql", "--format", "csv")
     first = _cli(views, *run)

@@ -130,6 +130,7 @@ def test_records_of_a_changed_encounter_and_of_those_inside_it_get_their_visit_a
     """500 is cancelled: 503, inside it, becomes a visit of its own; too many observations hang on
     500 for an increment, so these go first."""
     lake = first.lake
+    _merge(lake, silver.CONDITION, [], [CONDITIONS[2]])  # gone already where the others have run
     _merge(lake, silver.OBSERVATION, [{**o, "encounter_key": 501} for o in OBSERVATIONS[2:]])
     _again(first, 3)
     kept = [{**c, "encounter_key": 501} for c in CONDITIONS if c["condition_key"] > 15
