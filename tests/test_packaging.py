@@ -50,7 +50,7 @@ def test_wheel_offers_the_tasks_and_asks_for_no_spark_outside_an_extra(wheel):
     (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     needs = [n for n in wheel.read(metadata).decode().splitlines() if n.startswith("Requires-Dist")]
     spark = [need for need in needs if "spark" in need]
-    assert len(spark) == 2
+    assert len(spark) >= 2
     assert all("extra ==" in need for need in spark)
 
 
