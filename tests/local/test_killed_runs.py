@@ -37,7 +37,7 @@ for half in (1, 2):
         out.write(f"{{name}} {{given['as-of']}} {{half}}\\n")
     time.sleep(0.25)
 draft.replace(place / f"{{name}}.out")
-write_result(Path(given["result"]), Done(dict(rows=2), {{}}), None, "")
+write_result(Path(given["result"]), Done(dict(rows=2), {{}}))
 """
 # The runner: the real loop, journal and places; its journal is left for `recover` to bring in.
 RUNNER = """

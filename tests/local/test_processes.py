@@ -23,7 +23,6 @@ from pathlib import Path
 sys.path.insert(0, {source!r})
 from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.runtime.arguments import parse_arguments
-from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.processes import end_with_runner, write_result
 from clinical_lakehouse.runtime.task import Done
 name, given = sys.argv[1], parse_arguments(sys.argv[2:])
@@ -31,13 +30,11 @@ result = Path(given["result"])
 end_with_runner(result)
 print(name, sorted(given), flush=True)
 if name == "fine":
-    write_result(result, Done(dict(rows=3), {{"gold.made": 7}}), None, "")
+    write_result(result, Done(dict(rows=3), {{"gold.made": 7}}))
 if name == "refuse":
-    error = SourceError("give another folder")
-    write_result(result, None, error, one_line(error))
+    write_result(result, SourceError("give another folder"))
 if name == "break":
-    error = KeyError("Canary-Surname")
-    write_result(result, None, error, one_line(error))
+    write_result(result, KeyError("Canary-Surname"))
 if name == "linger":
     Path({pid!r}).write_text(str(os.getpid()))
     time.sleep(60)

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 from clinical_lakehouse import cli
 from clinical_lakehouse.errors import LakeError, UsageError
-from clinical_lakehouse.local.schedule_plan import make_plan, target_pauses
+from clinical_lakehouse.local.reading import target_pauses
+from clinical_lakehouse.local.schedule_plan import make_plan
 from clinical_lakehouse.local.sight import data_version, look_at, watched_folder
+from clinical_lakehouse.local.source import read_source
 from clinical_lakehouse.local.trigger import Trigger
 from clinical_lakehouse.runtime.locks import only_one
 from tests.local.stand_ins import job, make_bundle, wheel, write_bundle
@@ -192,7 +194,7 @@ def test_a_tables_version_moves_with_its_data_alone(tmp_path):
 )  # fmt: skip
 def test_a_target_pauses_as_databricks_says(tmp_path, root, pauses):
     (tmp_path / "databricks.yml").write_text(f"targets:\n  {root}\n")
-    assert target_pauses(tmp_path, "dev") is pauses
+    assert target_pauses(read_source(tmp_path / "databricks.yml", tmp_path), "dev") is pauses
 
 
 def test_a_file_that_says_unpaused_wins_over_its_target(tmp_path):

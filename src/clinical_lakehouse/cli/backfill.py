@@ -1,6 +1,5 @@
 """`backfill`: one run of a job per interval of the past."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ import click
 
 from clinical_lakehouse.cli.place import Place, placed
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.local.backfill import Plan, make_plan, moments_between, queue_limit
+from clinical_lakehouse.local.backfill import Plan, make_plan, moments_between
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.output import grid
@@ -45,7 +44,7 @@ def backfill(place: Place, job: str, **options: Any) -> None:
         plan = replace(plan, done=backfilled(workspace.lake, plan.job))
         left = list(plan.requests)
         if not options["dry_run"] and left:
-            slots = queue_limit(bundle.job(job), options["parallel"])
+            slots = min(options["parallel"], bundle.job(job).most_runs)
             results = _run(workspace, left, slots)
     if options["dry_run"]:
         _show(plan)
@@ -54,7 +53,6 @@ def backfill(place: Place, job: str, **options: Any) -> None:
     elif not all(result.ok for result in results):
         failed = sum(not result.ok for result in results)
         raise UsageError(f"{failed} of {len(left)} runs failed; mend the cause and start it again")
-    sys.exit(0)
 
 
 def _run(workspace: Any, requests: Any, slots: int) -> list[JobResult]:

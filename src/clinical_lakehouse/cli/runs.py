@@ -96,7 +96,9 @@ def logs(place: Place, run_id: str, task: str | None) -> None:
     \b
     Example:  clinical-lakehouse runs logs 20240630T060000-1a2b3c4d land
     """
-    folder = place.root / "ops" / "_logs" / run_id
+    from clinical_lakehouse.runtime.order import log_folder
+
+    folder = log_folder(place.root, run_id)
     found = [p for p in sorted(folder.glob("*.log")) if task is None or f".{task}." in p.name]
     if not found:
         raise UsageError(f"run {run_id} left no log; only failures and other processes leave one")
@@ -143,15 +145,12 @@ def repair(place: Place, run_id: str) -> None:
     from clinical_lakehouse.local.execution import exit_code
     from clinical_lakehouse.local.history import repair_request
     from clinical_lakehouse.local.progress import watch
-    from clinical_lakehouse.local.request import check_request
     from clinical_lakehouse.local.workspace import open_workspace
-    from clinical_lakehouse.registry import tasks
 
     bundle = load_bundle(place.env)
     with watch() as listen:
         workspace = open_workspace(bundle, place.root, listen)
         request = repair_request(workspace.lake, bundle, run_id)
-        check_request(bundle, request, tasks())
         result = workspace.run(request)
     sys.exit(exit_code(result))
 

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.local.bundle import Bundle
-from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.references import Cause
 from clinical_lakehouse.local.request import Request, called_jobs
 from clinical_lakehouse.tables.contract import Table
@@ -96,8 +95,3 @@ def moments_between(start: datetime, end: datetime, every: str) -> list[datetime
     if count > _MOST_RUNS:
         raise UsageError(f"that would be {count:,} runs; at most {_MOST_RUNS:,} at once")
     return [(start + n * step).astimezone(UTC) for n in range(count)]
-
-
-def queue_limit(job: Job, parallel: int) -> int:
-    """How many runs may really go on at once: a job's own limit counts here as everywhere."""
-    return max(1, min(parallel, job.max_concurrent_runs))

@@ -8,17 +8,10 @@ from typing import Any, Protocol
 from clinical_lakehouse.local.events import Event
 from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.record import Recorder
+from clinical_lakehouse.local.request import Parametrised
 from clinical_lakehouse.local.slots import Slots
 from clinical_lakehouse.runtime.clock import new_run_id
 from clinical_lakehouse.runtime.order import Order
-
-
-class Executable(Protocol):
-    """A task, as far as the runner goes."""
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """Its own parameters and their defaults."""
 
 
 class Engine(Protocol):
@@ -36,7 +29,7 @@ class Context:
     """Where a run takes place, who records it and who watches."""
 
     engine: Engine
-    tasks: Mapping[str, Executable]
+    tasks: Mapping[str, Parametrised]
     recorder: Recorder
     listen: Callable[[Event], None] = lambda event: None
     parallel: int = 2

@@ -9,7 +9,7 @@ from clinical_lakehouse.errors import BundleError
 from clinical_lakehouse.local.source import Place, Source, Where
 
 # A job's lists whose items a target overrides by key, and the key; other lists are extended.
-_KEYED = {
+KEYED = {
     "tasks": "task_key",
     "parameters": "name",
     "environments": "environment_key",
@@ -86,14 +86,13 @@ class Definition:
         """Refuse a key that Databricks does not know; it would be lost without a word."""
         for name in item:
             if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, known)
                 raise self.refuse(f"unknown key {name!r}{hint}", *where, name)
 
     def document(self) -> dict[str, Any]:
         """The resource as Databricks takes it, keyed lists as lists again."""
         return {
-            name: list(value.values()) if name in _KEYED and isinstance(value, Mapping) else value
+            name: list(value.values()) if name in KEYED and isinstance(value, Mapping) else value
             for name, value in self.content.items()
         }
 
@@ -107,7 +106,7 @@ def read_definition(source: Source, where: Where) -> Definition:
     places: dict[Where, Place] = {**found.places}
     content: dict[str, Any] = {}
     for name, item in value.items():
-        at, is_keyed = (*where, name), kind == "jobs" and name in _KEYED
+        at, is_keyed = (*where, name), kind == "jobs" and name in KEYED
         content[name] = _keyed(source, at, item, places) if is_keyed else item
         if not is_keyed:
             _note(source, at, (name,), places)
@@ -128,12 +127,18 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, if any."""
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def texts_in(value: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
     """Every text of a value and where in it it stands."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from texts_in(item, (*where, name))
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for at, item in enumerate(value):
             yield from texts_in(item, (*where, at))
     elif isinstance(value, str):
@@ -142,7 +147,7 @@ def texts_in(value: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
 
 def _keyed(source: Source, where: Where, items: Any, places: dict[Where, Place]) -> dict[str, Any]:
     """A keyed list as a mapping by key, in order."""
-    name, key_name = str(where[-1]), _KEYED[str(where[-1])]
+    name, key_name = str(where[-1]), KEYED[str(where[-1])]
     if not isinstance(items, list):
         raise BundleError(f"{source.place(*where)}: {name} must be a list")
     found: dict[str, Any] = {}

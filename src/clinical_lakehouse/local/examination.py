@@ -20,7 +20,7 @@ from clinical_lakehouse.local.checks.settings import (
 from clinical_lakehouse.local.checks.triggers import trigger_faults
 from clinical_lakehouse.local.job import Job
 from clinical_lakehouse.local.quartz import next_firings
-from clinical_lakehouse.local.reading import Survey, survey
+from clinical_lakehouse.local.reading import Survey, survey, target_pauses
 from clinical_lakehouse.local.trigger import Trigger
 from clinical_lakehouse.runtime.arguments import COMMON
 from clinical_lakehouse.runtime.task import Task
@@ -53,9 +53,7 @@ class Examination:
     @property
     def is_paused(self) -> bool:
         """Does the target pause every trigger? Mode development does, a preset may."""
-        target = self.survey.target
-        status = (target.get("presets") or {}).get("trigger_pause_status")
-        return status == "PAUSED" or (status is None and target.get("mode") == "development")
+        return target_pauses(self.survey.root, self.survey.scope.target)
 
 
 def examine(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
@@ -48,24 +49,23 @@ def past_runs(lake: Lakehouse, count: int, job: str = "") -> list[PastRun]:
         rows = rows.filter(F.col("job") == job)
     newest = rows.filter("state = 'running'").orderBy(F.desc("recorded_at")).limit(count)
     ids = [row.run_id for row in newest.select("run_id").collect()]
-    found = rows.filter(F.col("run_id").isin(ids)).collect()
-    ended = _runs([row.asDict() for row in found])
+    ended = _runs(_rows(rows.filter(F.col("run_id").isin(ids))))
     both = [*_runs(_under_way(lake, job)), *ended]
     return sorted(both, key=lambda run: run.started_at, reverse=True)[:count]
 
 
 def past_run(lake: Lakehouse, run_id: str) -> PastRun:
     """The run of that id, or a UsageError."""
-    rows = lake.read(ops.JOB_RUN).filter(F.col("run_id") == run_id).collect()
+    rows = _rows(lake.read(ops.JOB_RUN).filter(F.col("run_id") == run_id))
     if not rows:
         raise UsageError(f"no run {run_id!r} in the ledger; see: clinical-lakehouse runs list")
-    return _runs([row.asDict() for row in rows])[0]
+    return _runs(rows)[0]
 
 
 def called_runs(lake: Lakehouse, run_id: str) -> list[PastRun]:
     """The runs that tasks of a run started, oldest first."""
-    rows = lake.read(ops.JOB_RUN).filter(F.col("parent_run_id") == run_id).collect()
-    return sorted(_runs([row.asDict() for row in rows]), key=lambda run: run.started_at)
+    rows = _rows(lake.read(ops.JOB_RUN).filter(F.col("parent_run_id") == run_id))
+    return sorted(_runs(rows), key=lambda run: run.started_at)
 
 
 def backfilled(lake: Lakehouse, job: str) -> frozenset[datetime]:
@@ -77,14 +77,10 @@ def backfilled(lake: Lakehouse, job: str) -> frozenset[datetime]:
 
 def attempts(lake: Lakehouse, run_id: str) -> list[Row]:
     """The latest state of every attempt of a run's tasks, in the order in which they began."""
-    rows = lake.read(ops.TASK_RUN).filter(F.col("run_id") == run_id).collect()
-    latest: dict[tuple[str, int], dict[str, Any]] = {}
-    began: dict[tuple[str, int], datetime] = {}
-    for row in sorted((row.asDict() for row in rows), key=_by_time):
-        identity = (row["task"], row["attempt"])
-        began.setdefault(identity, row["recorded_at"])
-        latest[identity] = row
-    return [{**latest[key], "began_at": at} for key, at in sorted(began.items(), key=_second)]
+    rows = _rows(lake.read(ops.TASK_RUN).filter(F.col("run_id") == run_id))
+    # A later row takes the place that the attempt's first one has.
+    latest = {(row["task"], row["attempt"]): row for row in sorted(rows, key=_by_time)}
+    return list(latest.values())
 
 
 def repair_request(lake: Lakehouse, bundle: Bundle, run_id: str) -> Request:
@@ -177,9 +173,9 @@ def _timed(row: Row) -> Row:
     return {**row, **{name: time.replace(tzinfo=None) for name, time in times.items()}}
 
 
+def _rows(found: DataFrame) -> list[Row]:
+    return [row.asDict() for row in found.collect()]
+
+
 def _by_time(row: Row) -> tuple[datetime, bool]:
     return row["recorded_at"], row["state"] != "running"
-
-
-def _second(item: tuple[Any, datetime]) -> datetime:
-    return item[1]

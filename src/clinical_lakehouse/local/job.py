@@ -34,6 +34,11 @@ class Job:
     warn_after_seconds: int = 0
 
     @property
+    def most_runs(self) -> int:
+        """How many runs of it there may be here at once; one at least."""
+        return max(1, self.max_concurrent_runs)
+
+    @property
     def edges(self) -> dict[str, tuple[str, ...]]:
         """Every task with the tasks it depends on."""
         return {key: task.depends_on for key, task in self.tasks.items()}

@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError, UsageError
-from clinical_lakehouse.local.definition import Definition, read_definition, texts_in
+from clinical_lakehouse.local.definition import (
+    Definition,
+    did_you_mean,
+    read_definition,
+    texts_in,
+)
 from clinical_lakehouse.local.job import Job, read_job
 from clinical_lakehouse.local.source import Source, read_source
 from clinical_lakehouse.local.variables import Scope, Variables, read_variables
@@ -43,11 +47,6 @@ class Survey:
     def root(self) -> Source:
         """The root file."""
         return self.sources[0]
-
-    @property
-    def target(self) -> Mapping[str, Any]:
-        """What the root file says of the target."""
-        return self.root.content["targets"][self.scope.target] or {}
 
 
 def survey(
@@ -124,7 +123,7 @@ def _sources(folder: Path, faults: list[str]) -> tuple[list[Source], bool]:
     root = _shaped(read_source(folder / ROOT_FILE, folder), faults)
     for key in root.content:
         if key not in _ROOT_KEYS:
-            faults.append(f"{root.place(key)}: unknown key {key!r}{_near(key)}")
+            faults.append(f"{root.place(key)}: unknown key {key!r}{did_you_mean(key, _ROOT_KEYS)}")
     found: dict[Path, Source] = {}
     named: set[Path] = set()
     for at, pattern in enumerate(root.content.get("include") or []):
@@ -205,9 +204,15 @@ def _resources(
             faults.append(f"{source.place(*where, kind)}: {kind} must be a mapping")
 
 
-def _near(name: str) -> str:
-    near = get_close_matches(name, _ROOT_KEYS, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def target_pauses(root: Source, target: str) -> bool:
+    """Does the target pause triggers whose file says nothing? As Databricks' CLI: a preset
+    decides, without one `mode: development` pauses."""
+    settings: Mapping[str, Any] = (root.content.get("targets") or {}).get(target) or {}
+    everywhere, own = root.content.get("presets") or {}, settings.get("presets") or {}
+    status = {**everywhere, **own}.get("trigger_pause_status")
+    if status:
+        return bool(status == "PAUSED")
+    return settings.get("mode") == "development"
 
 
 def all_texts(sources: tuple[Source, ...]) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError
+from clinical_lakehouse.local.definition import texts_in
 
 _STATIC = re.compile(r"\$\{([^}]*)\}")
 _DYNAMIC = re.compile(r"\{\{\s*([^}]*?)\s*\}\}")
@@ -110,7 +111,7 @@ class Moment:
 
 def dynamic_names(value: Any) -> Iterator[str]:
     """Every name between `{{` and `}}` anywhere in the value."""
-    for text in _texts(value):
+    for _, text in texts_in(value):
         yield from (found[1] for found in _DYNAMIC.finditer(text))
 
 
@@ -157,14 +158,3 @@ def _element(element: Any, name: str) -> str:
             raise BundleError(f"{{{{{name}}}}}: an element of the loop's inputs has no {step!r}")
         element = element[step]
     return element if isinstance(element, str) else json.dumps(element)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)

@@ -1,13 +1,12 @@
 """Which triggers of a bundle run here: those that neither their file nor their target pauses."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.local.bundle import ROOT_FILE, Bundle
+from clinical_lakehouse.local.bundle import Bundle
 from clinical_lakehouse.local.job import Job
+from clinical_lakehouse.local.reading import ROOT_FILE, target_pauses
 from clinical_lakehouse.local.request import called_jobs
 from clinical_lakehouse.local.scheduler import POLL, Plan
 from clinical_lakehouse.local.sight import watched_folder
@@ -21,7 +20,8 @@ def make_plan(
     triggered = {key: job for key, job in bundle.jobs.items() if job.trigger}
     if not triggered:
         raise UsageError("no job of the bundle has a trigger; give one a schedule or a trigger")
-    is_paused = target_pauses(bundle.folder, bundle.target)
+    root = read_source(bundle.folder / ROOT_FILE, bundle.folder)
+    is_paused = target_pauses(root, bundle.target)
     paused = [key for key, job in triggered.items() if _is_paused(job, is_paused)]
     if include_paused:
         paused = []
@@ -41,18 +41,6 @@ def make_plan(
         parallel=parallel,
         poll=poll,
     )
-
-
-def target_pauses(folder: Path, target: str) -> bool:
-    """Does the target pause triggers whose file says nothing? As Databricks' CLI: a preset
-    decides, without one `mode: development` pauses."""
-    content = read_source(folder / ROOT_FILE, folder).content
-    settings: Mapping[str, Any] = (content.get("targets") or {}).get(target) or {}
-    everywhere, own = content.get("presets") or {}, settings.get("presets") or {}
-    status = {**everywhere, **own}.get("trigger_pause_status")
-    if status:
-        return bool(status == "PAUSED")
-    return settings.get("mode") == "development"
 
 
 def _is_paused(job: Job, by_target: bool) -> bool:

@@ -1,11 +1,11 @@
 """How many runs of a job there may be at once, over all processes that share a lake."""
 
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from clinical_lakehouse.local.job import Job
+from clinical_lakehouse.runtime.locks import lock_now
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,18 @@ class Slots:
         if self.folder is None:
             return Slot()
         self.folder.mkdir(parents=True, exist_ok=True)
-        for number in range(max(1, job.max_concurrent_runs)):
+        for number in range(job.most_runs):
             path = self.folder / f"{job.key}.{number}"
             handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock_now(handle):
                 return Slot(handle)
-            except BlockingIOError:
-                os.close(handle)
+            os.close(handle)
         return None
 
 
 def refusal(job: Job) -> str:
     """What a run is told that finds no place and may not wait for one."""
-    count = max(1, job.max_concurrent_runs)
     return (
-        f"job {job.key} is already running, and its file allows {count} at once; "
+        f"job {job.key} is already running, and its file allows {job.most_runs} at once; "
         "wait for its end, or set queue: enabled"
     )

@@ -22,6 +22,7 @@ from clinical_lakehouse.rendering.page import (
     Tiles,
 )
 from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.order import log_folder
 from clinical_lakehouse.tables import ops
 
 _BAD = ("failed", "timed_out", "killed", "cancelled")
@@ -142,8 +143,9 @@ def _with_called(lake: Lakehouse, run_id: str) -> list[str]:
 
 
 def _log_tail(lake: Lakehouse, run_id: str) -> list[str]:
-    folder = lake.root / "ops" / "_logs" / run_id
-    logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    logs = sorted(
+        log_folder(lake.root, run_id).glob("*.log"), key=lambda path: path.stat().st_mtime
+    )
     if lake.catalog or not logs:
         return []
     return logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from clinical_lakehouse.runtime.failures import frames, one_line
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.order import Order, log_folder
+from clinical_lakehouse.runtime.order import Order, made_log_folder
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import Done
@@ -45,7 +45,7 @@ class LakeEngine:
     def _leave_log(self, order: Order, error: BaseException) -> None:
         """Where it failed, for `runs logs`."""
         if self.lake.catalog is None:
-            folder = log_folder(self.lake.root, order.run_id)
+            folder = made_log_folder(self.lake.root, order.run_id)
             lines = [one_line(error), *frames(error), ""]
             (folder / f"{order.tag}.log").write_text("\n".join(lines), encoding="utf-8")
 

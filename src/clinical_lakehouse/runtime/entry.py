@@ -52,19 +52,8 @@ def run_from_arguments(task: Executable, arguments: Sequence[str]) -> Metrics:
     """
     given = parse_arguments(arguments)
     if given.get("result"):
-        end_with_runner(Path(given["result"]))
-    try:
-        task_run = _prepared(task, given)
-        if not given.get("result"):
-            return _recorded(task, task_run, int(given.get("attempt") or 1))
-        done = task.perform(task_run)
-    except BaseException as error:
-        if not given.get("result"):
-            raise
-        write_result(Path(given["result"]), None, error, one_line(error))
-        sys.exit(1)  # the runner says it; a trace might hold data
-    write_result(Path(given["result"]), done, None, "")
-    return done.metrics
+        return _reported(task, given, Path(given["result"]))
+    return _recorded(task, _prepared(task, given), int(given.get("attempt") or 1))
 
 
 def _prepared(task: Executable, given: Mapping[str, str]) -> Run:
@@ -84,6 +73,18 @@ def open_lake(given: Mapping[str, str]) -> Lakehouse:
     spark = open_session(given.get("master"), given.get("remote"))
     root = Path(given.get("root") or default_root()).resolve()
     return Lakehouse(spark, root, given.get("catalog") or None)
+
+
+def _reported(task: Executable, given: Mapping[str, str], result: Path) -> Metrics:
+    """Perform the task for the runner that started this process and waits for the file `result`."""
+    end_with_runner(result)
+    try:
+        done = task.perform(_prepared(task, given))
+    except BaseException as error:
+        write_result(result, error)
+        sys.exit(1)  # the runner says it; a trace might hold data
+    write_result(result, done)
+    return done.metrics
 
 
 def _recorded(task: Executable, run: Run, attempt: int) -> Metrics:

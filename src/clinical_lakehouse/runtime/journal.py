@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.runtime.clock import wall_clock
+from clinical_lakehouse.runtime.locks import lock_now
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,7 @@ def dead_journals(folder: Path) -> Iterator[Journal]:
             handle = os.open(path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:  # another process has just dealt with it
             continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # its process lives
-            os.close(handle)
-            continue
-        if not path.exists():
+        if not lock_now(handle) or not path.exists():  # its process lives, or all is done
             os.close(handle)
             continue
         yield Journal(path, handle)
@@ -74,13 +70,12 @@ def living_writer(folder: Path, run_id: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if lock_now(handle):
+            return None
         first = path.read_text(encoding="utf-8").partition("\n")[0]
         return int(json.loads(first)["pid"])
     finally:
         os.close(handle)
-    return None
 
 
 def living_entries(folder: Path) -> list[tuple[str, dict[str, Any]]]:

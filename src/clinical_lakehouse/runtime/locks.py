@@ -10,6 +10,15 @@ from pathlib import Path
 from clinical_lakehouse.errors import LakeError
 
 
+def lock_now(handle: int) -> bool:
+    """Lock an open file without waiting; False where another open handle has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold `<path>.lock` until the block ends; other threads and processes wait."""
@@ -31,14 +40,14 @@ def only_one(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        if wait:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        elif not lock_now(handle):
             holder = os.read(handle, 20).decode("ascii", "replace") or "unknown"
             raise LakeError(
                 f"another {what} (process {holder}) works on this lake; "
                 "stop it first, or pass --wait to take over when it ends"
-            ) from None
+            )
         os.ftruncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
         yield

@@ -19,7 +19,12 @@ class Order:
 
 
 def log_folder(root: Path, run_id: str) -> Path:
-    """Where a run's logs lie below a local lake's root; made if missing."""
-    folder = root / "ops" / "_logs" / run_id
+    """Where a run's logs lie below a local lake's root."""
+    return root / "ops" / "_logs" / run_id
+
+
+def made_log_folder(root: Path, run_id: str) -> Path:
+    """The same, made if missing, for its owner alone."""
+    folder = log_folder(root, run_id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder

@@ -16,8 +16,9 @@ from typing import Any
 
 from clinical_lakehouse.errors import LakeError, LakehouseError, PrerequisiteError
 from clinical_lakehouse.runtime.engine import Performable
+from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.locks import exclusive
-from clinical_lakehouse.runtime.order import Order, log_folder
+from clinical_lakehouse.runtime.order import Order, made_log_folder
 from clinical_lakehouse.runtime.settings import conf_dir
 from clinical_lakehouse.runtime.task import Done
 
@@ -37,12 +38,11 @@ class ProcessEngine:
     place: Mapping[str, str]
     root: Path
     master: str = ""
-    submit_options: tuple[str, ...] = ()
     living: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, repr=False)
 
     def perform(self, task: Performable, order: Order) -> Done:
         """Start the task's process and wait for its end; the error is the one it ended with."""
-        result = log_folder(self.root, order.run_id) / f"{order.tag}.json"
+        result = made_log_folder(self.root, order.run_id) / f"{order.tag}.json"
         result.unlink(missing_ok=True)
         command = [*self._command(), task.name, *self._arguments(order, result)]
         with exclusive(result):  # the task's process ends when this one, dying, lets go of it
@@ -77,7 +77,7 @@ class ProcessEngine:
         if not self.master:
             return [sys.executable, str(self.script)]
         submit = shutil.which("spark-submit") or _packaged_submit()
-        return [submit, "--master", self.master, *self.submit_options, str(self.script)]
+        return [submit, "--master", self.master, str(self.script)]
 
     def _arguments(self, order: Order, result: Path) -> list[str]:
         common = {
@@ -91,11 +91,14 @@ class ProcessEngine:
         return [f"--{name}={value}" for name, value in {**own, **common}.items()]
 
 
-def write_result(path: Path, done: Done | None, error: BaseException | None, said: str) -> None:
-    """What a task's process leaves for the one that started it; whole, or not at all."""
-    content: dict[str, Any] = {"error": type(error).__name__, "message": said}
-    if done:
-        content = {"metrics": dict(done.metrics), "written": dict(done.written)}
+def write_result(path: Path, end: Done | BaseException) -> None:
+    """What a task did or failed with, for the process that started this one; whole or not at all,
+    and without an error's own text."""
+    content: dict[str, Any]
+    if isinstance(end, Done):
+        content = {"metrics": dict(end.metrics), "written": dict(end.written)}
+    else:
+        content = {"error": type(end).__name__, "message": one_line(end)}
     draft = path.with_suffix(".part")
     draft.write_text(json.dumps(content, default=str), encoding="utf-8")
     draft.replace(path)

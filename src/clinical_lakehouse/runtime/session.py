@@ -66,9 +66,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         return _connected(remote)
     _count_time_in_utc()
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit has started the JVM
-        session = _submitted(master).getOrCreate()
-        session.sparkContext.addPyFile(str(zipped_package(cache_dir())))
-        return session
+        return _submitted(master)
     _require_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -83,15 +81,20 @@ def _connected(remote: str) -> SparkSession:
     return session
 
 
-def _submitted(master: str | None) -> SparkSession.Builder:
-    """Master, memory and cores are spark-submit's; Delta's jars are added where it had none."""
+def _submitted(master: str | None) -> SparkSession:
+    """Master, memory and cores are spark-submit's; Delta's jars are added where it had none, and
+    executors are given this package."""
     builder = SparkSession.builder.appName("clinical-lakehouse")
     if master:
         builder = builder.master(master)
     for name, value in _SETTINGS.items():
         builder = builder.config(name, value)
     jars = _missing_jars()
-    return builder.config("spark.jars", ",".join(jars)) if jars else builder
+    if jars:
+        builder = builder.config("spark.jars", ",".join(jars))
+    session = builder.getOrCreate()
+    session.sparkContext.addPyFile(str(zipped_package(cache_dir())))
+    return session
 
 
 def _missing_jars() -> list[str]:

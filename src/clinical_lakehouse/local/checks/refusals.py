@@ -2,18 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from clinical_lakehouse.local.definition import Definition
-
-_ITEM_KEYS = {
-    "tasks": "task_key",
-    "parameters": "name",
-    "environments": "environment_key",
-    "job_clusters": "job_cluster_key",
-}
+from clinical_lakehouse.local.definition import KEYED, Definition, did_you_mean
 
 
 @cache
@@ -35,8 +27,7 @@ def refusals(definitions: Mapping[str, Mapping[str, Definition]]) -> list[str]:
             if kind in classes:
                 faults += _resource_faults(classes[kind], one)
             else:
-                near = get_close_matches(kind, classes, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(kind, classes)
                 faults.append(f"{one.place()}: unknown kind of resource {kind!r}{hint}")
     return faults
 
@@ -50,7 +41,7 @@ def _resource_faults(kind: Any, one: Definition) -> Iterator[str]:
     stub = {name: one.content[name] for name in needed if name in one.content}
     faults = []
     for name, value in one.content.items():
-        if name in _ITEM_KEYS and isinstance(value, Mapping):
+        if name in KEYED and isinstance(value, Mapping):
             faults += _item_faults(kind, one, name)
         else:
             fault = _fault(kind, {**stub, name: value})
@@ -64,7 +55,7 @@ def _item_faults(kind: Any, one: Definition, name: str) -> list[str]:
         whole = _fault(kind, {name: [item]})
         if whole is None:
             continue
-        label = {_ITEM_KEYS[name]: key}
+        label = {KEYED[name]: key}
         lacking = _fault(kind, {name: [label]})  # what a part alone lacks, another part may bring
         parts = {
             part: _fault(kind, {name: [{**label, part: value}]}) for part, value in item.items()
