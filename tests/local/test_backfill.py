@@ -7,13 +7,12 @@ from click.testing import CliRunner
 
 from clinical_lakehouse.cli import main
 from clinical_lakehouse.errors import LakeError, UsageError
-from clinical_lakehouse.local import workspace
 from clinical_lakehouse.local.backfill import make_plan, moments_between
 from clinical_lakehouse.local.history import backfilled
-from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops
 from tests.local.stand_ins import AS_OF, call, job, make_bundle, wheel
+from tests.local.test_workspace import open_here
 
 FEBRUARY = [datetime(2024, 2, day, tzinfo=UTC) for day in (27, 28, 29)]
 BROKEN_AT: set[datetime] = set()
@@ -52,9 +51,7 @@ TASKS = {"window": window, "whole": whole}
 
 
 def test_a_backfill_goes_on_where_it_stopped(lake, bundle, monkeypatch):
-    monkeypatch.setattr(workspace, "tasks", lambda: TASKS)
-    settings = load_settings("dev", environ={})
-    place = workspace.Workspace(bundle, lake, settings, lambda event: None)
+    place = open_here(lake, bundle, monkeypatch, TASKS)
     BROKEN_AT.add(FEBRUARY[1])
     plan = make_plan(bundle, "main", FEBRUARY, TASKS)
     assert (plan.reads, plan.writes) == (("ops.alert",), ("ops.bookmark",))

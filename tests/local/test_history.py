@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from clinical_lakehouse.errors import LakeError, UsageError
-from clinical_lakehouse.local import workspace
 from clinical_lakehouse.local.history import (
     attempts,
     called_runs,
@@ -21,9 +20,9 @@ from clinical_lakehouse.local.references import Cause
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.runtime.journal import living_writer
 from clinical_lakehouse.runtime.ledger import journal_folder
-from clinical_lakehouse.runtime.settings import load_settings
 from tests.local.stand_ins import AS_OF, call, job, make_bundle, plain, wheel
 from tests.local.test_control_flow import condition, loop, on
+from tests.local.test_workspace import open_here
 
 
 class Steps:
@@ -42,12 +41,6 @@ class Steps:
         return {"rows": 1}
 
 
-def here(lake, bundle, steps, monkeypatch):
-    monkeypatch.setattr(workspace, "tasks", lambda: steps.tasks)
-    settings = load_settings("dev", environ={})
-    return workspace.Workspace(bundle, lake, settings, lambda event: None)
-
-
 def test_a_repair_runs_what_failed_and_what_comes_after_with_the_same_clock(
     lake, tmp_path, monkeypatch
 ):
@@ -61,7 +54,7 @@ def test_a_repair_runs_what_failed_and_what_comes_after_with_the_same_clock(
     child = job(wheel("b"), wheel("c", "b"))
     bundle = make_bundle(tmp_path, main=main, child=child)
     steps = Steps("a", "b", "c", "beside", "last", "mourn")
-    place = here(lake, bundle, steps, monkeypatch)
+    place = open_here(lake, bundle, monkeypatch, steps.tasks)
     steps.broken = {"c"}
     first = place.run(Request("main", {"as_of": "2024-02-29"}))
     assert sorted(steps.ran) == [f"{n} 2024-02-29" for n in ("a", "b", "beside", "c", "mourn")]
@@ -116,7 +109,7 @@ def test_a_repair_decides_conditions_anew_and_repeats_only_rounds_that_failed(
 
     work.params = {"n": ""}
     steps.tasks["round"] = plain("round", work)
-    place = here(lake, bundle, steps, monkeypatch)
+    place = open_here(lake, bundle, monkeypatch, steps.tasks)
     first = place.run(Request("main", {"as_of": "2024-06-30"}))
     assert (tried, steps.ran) == (["1", "2"], ["no 2024-06-30"])
     assert place.run(repair_request(lake, bundle, first.run_id)).ok
@@ -131,7 +124,7 @@ def test_where_a_task_failed_is_in_its_log_without_what_it_said(lake, tmp_path, 
     steps = Steps("a")
     steps.tasks["a"] = plain("a", broken)
     bundle = make_bundle(tmp_path, main=job(wheel("a")))
-    result = here(lake, bundle, steps, monkeypatch).run(Request("main"))
+    result = open_here(lake, bundle, monkeypatch, steps.tasks).run(Request("main"))
     text = (lake.root / "ops/_logs" / result.run_id / f"{result.run_id}.a.1.log").read_text()
     assert text.startswith("ValueError") and "test_history.py" in text and "Canary" not in text
 

@@ -64,8 +64,9 @@ def refuse(run):
 TASKS = {t.key: t for t in (remember, linger, doze, late, refuse)}
 
 
-def open_here(lake, bundle, monkeypatch):
-    monkeypatch.setattr(workspace, "tasks", lambda: TASKS)
+def open_here(lake, bundle, monkeypatch, tasks=TASKS):
+    """A workspace whose only tasks are these."""
+    monkeypatch.setattr(workspace, "tasks", lambda: tasks)
     settings = load_settings("dev", environ={})
     return workspace.Workspace(bundle, lake, settings, lambda event: None)
 

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from zoneinfo import available_timezones
 
 from clinical_lakehouse.local.checks.shapes import as_list, mappings
 from clinical_lakehouse.local.definition import Definition
 
 _VOLUME = re.compile(r"/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?")
 _CLOUD = ("s3://", "abfss://", "gs://", "r2://")
-_SHORTEST_WAIT = 60
 
 
 def trigger_faults(
@@ -32,14 +30,10 @@ def trigger_faults(
 
 
 def _zone_faults(job: Definition) -> Iterator[str]:
+    """Reading a job takes UTC where its schedule names no zone; Databricks does not."""
     schedule = job.content.get("schedule")
-    if isinstance(schedule, Mapping):
-        zone = schedule.get("timezone_id")
-        if zone is None:
-            yield str(job.refuse("schedule names no timezone_id; write UTC", "schedule"))
-        elif zone not in available_timezones():
-            said = f"timezone_id {zone!r} is no time zone; write UTC"
-            yield str(job.refuse(said, "schedule", "timezone_id"))
+    if isinstance(schedule, Mapping) and schedule.get("timezone_id") is None:
+        yield str(job.refuse("schedule names no timezone_id; write UTC", "schedule"))
 
 
 def _continuous_faults(job: Definition) -> Iterator[str]:
@@ -73,7 +67,6 @@ def _table_faults(job: Definition, update: object, tables: Collection[str]) -> I
         elif ".".join(parts[1:]) not in tables:
             said = f"table_update waits for {'.'.join(parts[1:])}, which no contract describes"
             yield str(job.refuse(said, *where, at))
-    yield from _wait_faults(job, "table_update", update)
 
 
 def _file_faults(
@@ -89,12 +82,3 @@ def _file_faults(
     elif volume and volumes and volume.groups()[:3] not in volumes:
         said = f"file_arrival watches volume {'.'.join(volume.groups()[:3])}, which is none of"
         yield str(job.refuse(f"{said} the bundle's", *where))
-    yield from _wait_faults(job, "file_arrival", arrival)
-
-
-def _wait_faults(job: Definition, kind: str, settings: Mapping[str, object]) -> Iterator[str]:
-    for name in ("min_time_between_triggers_seconds", "wait_after_last_change_seconds"):
-        value = settings.get(name)
-        if isinstance(value, int) and 0 < value < _SHORTEST_WAIT:
-            said = f"{name} is {value}; Databricks takes {_SHORTEST_WAIT} or more"
-            yield str(job.refuse(said, "trigger", kind, name))
