@@ -3,6 +3,7 @@ one for whoever may be there only once."""
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,28 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _holder(handle: int, patience: float = 2.0) -> str:
+    """Whose number stands here. Who has just got the lock may not have written it yet: wait a moment."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        number = os.pread(handle, 20, 0).decode("ascii", "replace")
+        if number.isdecimal() and _lives(int(number)):
+            return number
+        time.sleep(0.02)
+    return "unknown"
+
+
+def _lives(process: int) -> bool:
+    """Whether a process has this number; another user's counts too."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextmanager
 def only_one(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold `path` as the only `what` until the block ends or the process dies.
@@ -43,9 +66,8 @@ def only_one(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         if wait:
             fcntl.flock(handle, fcntl.LOCK_EX)
         elif not lock_now(handle):
-            holder = os.read(handle, 20).decode("ascii", "replace") or "unknown"
             raise LakeError(
-                f"another {what} (process {holder}) works on this lake; "
+                f"another {what} (process {_holder(handle)}) works on this lake; "
                 "stop it first, or pass --wait to take over when it ends"
             )
         os.ftruncate(handle, 0)
