@@ -10,7 +10,7 @@ from clinical_lakehouse.local.definition import read_definition
 from clinical_lakehouse.local.examination import Suite, examine
 from clinical_lakehouse.local.reading import survey
 from clinical_lakehouse.local.request import called_jobs
-from clinical_lakehouse.local.source import read_source
+from clinical_lakehouse.methods.yaml_source import read_source
 from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.arguments import COMMON
 from clinical_lakehouse.runtime.settings import load_settings

@@ -17,8 +17,8 @@ from clinical_lakehouse.errors import LakeError, UsageError
 from clinical_lakehouse.local.reading import target_pauses
 from clinical_lakehouse.local.schedule_plan import make_plan
 from clinical_lakehouse.local.sight import data_version, look_at, watched_folder
-from clinical_lakehouse.local.source import read_source
 from clinical_lakehouse.local.trigger import Trigger
+from clinical_lakehouse.methods.yaml_source import read_source
 from clinical_lakehouse.runtime.locks import only_one
 from tests.local.stand_ins import job, make_bundle, wheel, write_bundle
 

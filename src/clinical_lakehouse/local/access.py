@@ -8,7 +8,7 @@ from typing import Any
 from clinical_lakehouse.errors import BundleError
 from clinical_lakehouse.local.checks.shapes import as_list, as_mapping
 from clinical_lakehouse.local.definition import Definition
-from clinical_lakehouse.local.source import Source, Where, read_source
+from clinical_lakehouse.methods.yaml_source import Source, Where, read_source
 from clinical_lakehouse.tables.contract import Column, Phi, Table
 
 FILE = "conf/access.yml"

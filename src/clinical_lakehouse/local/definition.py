@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from clinical_lakehouse.errors import BundleError
-from clinical_lakehouse.local.source import Place, Source, Where
+from clinical_lakehouse.methods.yaml_source import Place, Source, Where
 
 # A job's lists whose items a target overrides by key, and the key; other lists are extended.
 KEYED = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.references import as_text
-from clinical_lakehouse.local.source import Place
 from clinical_lakehouse.local.task_spec import TaskSpec, read_task, warning_after
 from clinical_lakehouse.local.trigger import Trigger, read_trigger
+from clinical_lakehouse.methods.yaml_source import Place
 
 _JOB_KEYS = frozenset(
     {"name", "description", "parameters", "tasks", "schedule", "trigger", "continuous", "queue"}

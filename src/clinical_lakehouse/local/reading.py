@@ -14,8 +14,8 @@ from clinical_lakehouse.local.definition import (
     texts_in,
 )
 from clinical_lakehouse.local.job import Job, read_job
-from clinical_lakehouse.local.source import Source, read_source
 from clinical_lakehouse.local.variables import Scope, Variables, read_variables
+from clinical_lakehouse.methods.yaml_source import Source, read_source
 
 ROOT_FILE = "databricks.yml"
 _ROOT_KEYS = frozenset(

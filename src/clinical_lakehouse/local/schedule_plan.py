@@ -10,7 +10,7 @@ from clinical_lakehouse.local.reading import ROOT_FILE, target_pauses
 from clinical_lakehouse.local.request import called_jobs
 from clinical_lakehouse.local.scheduler import POLL, Plan
 from clinical_lakehouse.local.sight import watched_folder
-from clinical_lakehouse.local.source import read_source
+from clinical_lakehouse.methods.yaml_source import read_source
 
 
 def make_plan(

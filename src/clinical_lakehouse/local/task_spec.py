@@ -8,7 +8,7 @@ from typing import Any
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.graph import RunIf
 from clinical_lakehouse.local.references import as_text
-from clinical_lakehouse.local.source import Place
+from clinical_lakehouse.methods.yaml_source import Place
 
 _TASK_KEYS = frozenset(
     {"task_key", "description", "depends_on", "run_if", "disabled", "environment_key"}

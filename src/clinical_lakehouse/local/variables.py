@@ -7,7 +7,7 @@ from typing import Any
 from clinical_lakehouse.errors import BundleError
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.references import fill_static
-from clinical_lakehouse.local.source import Source
+from clinical_lakehouse.methods.yaml_source import Source
 
 _PREFIX = "BUNDLE_VAR_"
 Definitions = Mapping[str, Mapping[str, Definition]]

@@ -33,7 +33,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _holder(handle: int, patience: float = 2.0) -> str:
-    """Whose number stands here. Who has just got the lock may not have written it yet: wait a moment."""
+    """Whose number stands here; it is written a moment after the lock is taken, so wait."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         number = os.pread(handle, 20, 0).decode("ascii", "replace")

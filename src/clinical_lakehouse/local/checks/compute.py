@@ -7,7 +7,7 @@ from typing import Any
 
 from clinical_lakehouse.local.checks.shapes import as_list, as_mapping, mappings
 from clinical_lakehouse.local.definition import Definition
-from clinical_lakehouse.local.source import Source
+from clinical_lakehouse.methods.yaml_source import Source
 
 _PACKAGE = "clinical_lakehouse"
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from clinical_lakehouse.local.checks.shapes import as_list, mappings
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.reading import Survey, all_texts
-from clinical_lakehouse.local.source import Source
+from clinical_lakehouse.methods.yaml_source import Source
 
 _VARIABLE = re.compile(r"\$\{var\.([^}.]+)")
 _LEVELS = ("CAN_VIEW", "CAN_RUN", "CAN_MANAGE")

@@ -1,4 +1,4 @@
-"""Reads one YAML file of the bundle and remembers on which line each thing stands."""
+"""Reads one YAML file of the bundle or of conf and remembers on which line each thing stands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
