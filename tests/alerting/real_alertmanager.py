@@ -44,6 +44,11 @@ class Alertmanager:
             text = answer.read()
         return json.loads(text) if text.startswith(b"{") else None
 
+    def delete(self, path: str) -> None:
+        """DELETE below /api/v2."""
+        request = urllib.request.Request(f"{self.url}/api/v2/{path}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
+
     def reload(self, config: str) -> None:
         """Read another configuration; alerts and silences stay."""
         self.config.write_text(config, encoding="utf-8")

@@ -35,8 +35,8 @@ class Silence:
     def __post_init__(self) -> None:
         if not self.created_by.strip() or not self.reason.strip():
             raise UsageError("a silence needs who made it and why: give a name and a reason")
-        if self.ends_at <= self.starts_at:
-            raise UsageError("a silence must end after it starts")
+        if self.ends_at < self.starts_at:  # equal: withdrawn before it started
+            raise UsageError("a silence must not end before it starts")
         if all(matcher.matches({}) for matcher in self.matchers):
             raise UsageError("a silence needs a matcher that an alert without labels does not meet")
 
