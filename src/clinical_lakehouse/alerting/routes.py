@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from clinical_lakehouse.alerting.conf_node import Node
 from clinical_lakehouse.alerting.matchers import (
@@ -111,7 +112,7 @@ def _read(node: Node, parent: Route, number: str) -> Route:
     parts = node.mapping(_KEYS)
     matchers = read_matchers(parts)
     key = "{" + ",".join(map(str, matchers)) + "}"
-    names = {
+    names: dict[str, Any] = {
         key: parts[key].texts() if key in parts else ()
         for key in ("mute_time_intervals", "active_time_intervals")
     }
@@ -133,7 +134,7 @@ def _read(node: Node, parent: Route, number: str) -> Route:
     return replace(route, routes=tuple(children))
 
 
-def _grouping(parts: dict[str, Node]) -> dict[str, object]:
+def _grouping(parts: dict[str, Node]) -> dict[str, Any]:
     """What group_by says; an empty list says nothing, as in Alertmanager."""
     names = parts["group_by"].texts() if "group_by" in parts else ()
     if not names:
@@ -147,7 +148,7 @@ def _grouping(parts: dict[str, Node]) -> dict[str, object]:
     return {"group_by": frozenset(names), "is_grouped_by_all": False}
 
 
-def _durations(parts: dict[str, Node]) -> dict[str, timedelta]:
+def _durations(parts: dict[str, Node]) -> dict[str, Any]:
     keys = ("group_wait", "group_interval", "repeat_interval")
     found = {key: parts[key].duration() for key in keys if key in parts}
     for key in ("group_interval", "repeat_interval"):

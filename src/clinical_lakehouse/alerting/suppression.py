@@ -1,7 +1,7 @@
 """What keeps an alert from being told: inhibition, silences and maintenance windows."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,10 +87,16 @@ class Suppressions:
         """Whether the alert is one of those that no rule of others may keep quiet."""
         return bool(self.protected) and matches_all(self.protected, labels)
 
-    def quiet(self, alerts: Mapping[str, Labels], at: datetime) -> dict[str, Quiet]:
-        """Per firing alert (by fingerprint) what keeps it quiet at this moment."""
-        sources = [_sources(rule, alerts) for rule in self.rules]
-        return {name: self._quiet(labels, sources, at) for name, labels in alerts.items()}
+    def quiet(
+        self, alerts: Mapping[str, Labels], at: datetime, firing: Container[str] | None = None
+    ) -> dict[str, Quiet]:
+        """Per alert (by fingerprint) what keeps it quiet at this moment.
+
+        Only those in `firing` (all, if not given) inhibit others.
+        """
+        sources = {n: one for n, one in alerts.items() if firing is None or n in firing}
+        by_rule = [_sources(rule, sources) for rule in self.rules]
+        return {name: self._quiet(labels, by_rule, at) for name, labels in alerts.items()}
 
     def _quiet(self, labels: Labels, sources: Sequence["_Sources"], at: datetime) -> Quiet:
         protected = self.is_protected(labels)
