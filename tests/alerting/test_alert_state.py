@@ -38,6 +38,11 @@ def test_alert_that_is_not_seen_any_more_resolves_after_its_timeout():
     assert (over.state, over.ends_at) == (RESOLVED, after(60))
 
 
+def test_of_two_sightings_at_one_moment_the_bad_one_is_believed():
+    assert alert(6, seen(0), seen(5, firing=False), seen(5)).state == FIRING
+    assert alert(6, seen(0), seen(5), seen(5, firing=False)).state == FIRING
+
+
 def test_timeout_of_a_kind_goes_before_the_general_one():
     slow = replace(LIFECYCLE, resolve_after_kind={"job_failed": timedelta(hours=26)})
     assert advance({}, [seen(0)], after(600), slow)[NAME].state == FIRING

@@ -118,7 +118,7 @@ def advance(
     sightings taken twice leave the same alerts.
     """
     alerts = dict(known)
-    for seen in sorted(sightings, key=lambda one: (one.at, one.window_at, one.fingerprint)):
+    for seen in sorted(sightings, key=_order):
         before = alerts.get(seen.fingerprint)
         if before and seen.at <= before.judged_at:
             continue
@@ -146,6 +146,11 @@ def acknowledge(
             taken = Acknowledgement(by, at, alert.severity)
             changed[name] = replace(alert, state=ACKNOWLEDGED, acknowledged=taken)
     return changed
+
+
+def _order(seen: Sighting) -> tuple[datetime, bool, datetime, str]:
+    """By time; of two sightings at one moment the bad one is believed."""
+    return seen.at, not seen.is_firing, seen.window_at, seen.fingerprint
 
 
 def _fired(before: Alert | None, seen: Sighting, lifecycle: Lifecycle) -> Alert:
