@@ -110,7 +110,9 @@ class Node:
     @property
     def _name(self) -> str:
         named = [part for part in self.where if isinstance(part, str)]
-        return named[-1] if named else "the file"
+        if not named:
+            return "the file"
+        return f"an item of {named[-1]}" if isinstance(self.where[-1], int) else named[-1]
 
 
 def read_conf(path: Path) -> Node:
