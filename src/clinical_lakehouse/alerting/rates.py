@@ -28,7 +28,7 @@ BURN_RATES = (
     BurnRate(14.4, timedelta(hours=1), timedelta(minutes=5)),
     BurnRate(6.0, timedelta(hours=6), timedelta(minutes=30)),
 )
-WINDOWS = (timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelta(days=7))
+WINDOWS = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 7 * 24, 28 * 24))
 
 
 @dataclass(frozen=True)
