@@ -198,6 +198,14 @@ def test_another_order_of_routes_tells_nothing_again(tmp_path):
     assert desk.reasons(6, seen(6), seen(6, **B)) == []
 
 
+def test_clock_set_back_by_an_hour_delays_no_page_by_more_than_a_group_interval(desk):
+    desk.step(0, seen(0), seen(0, **B))
+    assert desk.reasons(1, seen(1), seen(1, **B)) == ["new"]
+    assert desk.reasons(6, seen(6, firing=False), seen(6, **B)) == ["resolved"]
+    assert desk.reasons(-54, seen(-54), seen(-54, **B)) == []
+    assert desk.reasons(-49, seen(-49), seen(-49, **B)) == ["new"]
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_each_episode_is_told_once_whatever_happens(tmp_path, seed):
     """Random sightings, acknowledgements, silences and crashes before the state is written."""

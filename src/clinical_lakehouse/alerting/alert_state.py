@@ -115,10 +115,15 @@ def advance(
     """Every alert by fingerprint after these sightings, at this moment.
 
     A sighting not later than what an alert was last judged by changes nothing, so the same
-    sightings taken twice leave the same alerts.
+    sightings taken twice leave the same alerts. What was judged or seen later than now was so
+    before the clock was set back, and must not make alerts deaf until it has caught up.
     """
-    alerts = dict(known)
-    for seen in sorted(sightings, key=_order):
+    just_before = at - timedelta.resolution
+    alerts = {
+        name: replace(one, judged_at=just_before) if one.judged_at > at else one
+        for name, one in known.items()
+    }
+    for seen in sorted((one for one in sightings if one.at <= at), key=_order):
         before = alerts.get(seen.fingerprint)
         if before and seen.at <= before.judged_at:
             continue

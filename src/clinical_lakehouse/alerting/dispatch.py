@@ -172,7 +172,10 @@ def _as_left(turn: _Turn, before: Group | None, key: str) -> Group:
     """The group as last left, or a new one: it waits for others from its first alert's start on."""
     if before is not None:
         told = {name: one for name, one in before.told.items() if name in turn.view.alerts}
-        return replace(before, told=told)
+        # Due later than it ever can be: the clock was set back since.
+        longest = max(turn.route.group_wait, turn.route.group_interval)
+        next_at = min(before.next_at, turn.view.at + longest)
+        return replace(before, told=told, next_at=next_at)
     starts = min((alert.starts_at for alert in turn.members), default=turn.view.at)
     return Group(key, max(turn.view.at, starts + turn.route.group_wait))
 
