@@ -30,6 +30,7 @@ class Sighting:
     at: datetime
     window_at: datetime
     is_firing: bool = True
+    runbook: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Alert:
     ends_at: datetime | None = None
     dips: tuple[datetime, ...] = field(default=())
     acknowledged: Acknowledgement | None = None
+    runbook: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -168,6 +170,7 @@ def _fired(before: Alert | None, seen: Sighting, lifecycle: Lifecycle) -> Alert:
             first_seen_at=before.first_seen_at if before else seen.window_at,
             last_seen_at=seen.window_at,
             dips=_recent(before.dips, seen.at, lifecycle) if before else (),
+            runbook=seen.runbook,
         )
     taken = before.acknowledged
     outgrown = taken is not None and is_worse(seen.severity, taken.severity)
@@ -177,6 +180,7 @@ def _fired(before: Alert | None, seen: Sighting, lifecycle: Lifecycle) -> Alert:
         value=seen.value,
         limit=seen.limit,
         message=seen.message,
+        runbook=seen.runbook,
         judged_at=seen.at,
         first_seen_at=min(before.first_seen_at, seen.window_at),
         last_seen_at=max(before.last_seen_at, seen.window_at),

@@ -211,6 +211,7 @@ def _sighting(rule: Rule, key: LabelKey, standing: Standing, at: datetime) -> Si
         at=at,
         window_at=at,
         is_firing=standing.firing_since is not None,
+        runbook=rule.runbook,
     )
 
 
@@ -257,4 +258,5 @@ def _own(
         at=at,
         window_at=at,
         is_firing=is_firing,
+        runbook=rule.runbook,
     )
