@@ -52,7 +52,7 @@ class Runs:
 
     def counts(self, step: int):
         def within(window: timedelta) -> tuple[int, int]:
-            first = max(step - window // STEP, 0)
+            first = max(step - -(-window // STEP), 0)  # not shorter than one step
             failed = self.failures[step] - self.failures[first]
             return int(failed), int(self.runs[step] - self.runs[first])
 

@@ -38,7 +38,8 @@ class Integration:
 
 @dataclass(frozen=True)
 class Receiver:
-    """A name that routes lead to, and how it is told; without integrations it is told nothing."""
+    """A name that routes lead to, and how it is told; without integrations our own channels of
+    that name tell it."""
 
     name: str
     integrations: tuple[Integration, ...] = ()
@@ -47,7 +48,7 @@ class Receiver:
     @property
     def sends_resolved(self) -> bool:
         """Whether anything of it wants to hear that an alert has ended."""
-        return any(one.sends_resolved for one in self.integrations)
+        return not self.integrations or any(one.sends_resolved for one in self.integrations)
 
 
 @dataclass(frozen=True)

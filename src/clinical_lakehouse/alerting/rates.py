@@ -12,22 +12,20 @@ from scipy import special
 Counts = Callable[[timedelta], tuple[int, int]]
 
 _MONTH = timedelta(days=30)
+_PARTS = (12, 6, 3)
 
 
 @dataclass(frozen=True)
 class BurnRate:
-    """How many times the limit a rate must be over a long window, and still is over a short one."""
+    """How many times the limit a rate must be over a window."""
 
     factor: float
-    long: timedelta
-    short: timedelta
+    window: timedelta
 
 
-# Google's Site Reliability Workbook (2018), chapter 5, table 5-8: what pages.
-BURN_RATES = (
-    BurnRate(14.4, timedelta(hours=1), timedelta(minutes=5)),
-    BurnRate(6.0, timedelta(hours=6), timedelta(minutes=30)),
-)
+# Google's Site Reliability Workbook (2018), chapter 5, table 5-8: what pages; each also over the
+# last twelfth of its window (5 and 30 minutes).
+BURN_RATES = (BurnRate(14.4, timedelta(hours=1)), BurnRate(6.0, timedelta(hours=6)))
 WINDOWS = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 7 * 24, 28 * 24))
 
 
@@ -83,22 +81,24 @@ def judge_rate(
 ) -> list[RateEvidence]:
     """The evidence of every window that a rate lies above the limit, the shortest window first."""
     alpha = policy.alpha(series)
-    found = [_evidence(counts, window, limit, alpha) for window in policy.windows]
-    for burn in policy.burn_rates:
-        needed = burn.factor * limit
-        one = _evidence(counts, burn.long, needed, alpha)
-        failed, trials = counts(burn.short)
-        # The short window only says whether it goes on: so a page ends soon after its cause.
-        goes_on = trials > 0 and failed / trials > needed
-        is_over = one.is_over and goes_on
-        found.append(
-            RateEvidence(burn.long, one.failures, one.trials, needed, one.p_value, is_over)
-        )
-    return found
+    tests = [(window, limit) for window in policy.windows]
+    tests += [(burn.window, burn.factor * limit) for burn in policy.burn_rates]
+    return [_evidence(counts, window, needed, alpha) for window, needed in tests]
 
 
 def _evidence(counts: Counts, window: timedelta, needed: float, alpha: float) -> RateEvidence:
     failed, trials = counts(window)
     # A factor times the limit may be no rate at all: then nothing exceeds it.
     p_value = float(exceedance(failed, trials, min(needed, 1.0)))
-    return RateEvidence(window, failed, trials, needed, p_value, p_value < alpha)
+    is_over = p_value < alpha and _goes_on(counts, window, needed)
+    return RateEvidence(window, failed, trials, needed, p_value, is_over)
+
+
+def _goes_on(counts: Counts, window: timedelta, needed: float) -> bool:
+    """Whether the latest part of the window with runs is as bad: so a page ends soon after its
+    cause, and not when the whole window has passed."""
+    for part in _PARTS:
+        failed, trials = counts(window / part)
+        if trials:
+            return failed / trials > needed
+    return True

@@ -20,7 +20,7 @@ Read = TypeVar("Read")
 
 _COMMON = (
     *("alert", "above", "below", "hysteresis", "min_count", "for", "severity", "labels"),
-    *("summary", "runbook", "stale_after", "without_data", "forget_after"),
+    *("summary", "runbook", "stale_after", "without_data", "forget_after", "replaces"),
 )
 _VALUE = (*_COMMON, "expr")
 _RATE = (*_COMMON, "failure_rate", "by")
@@ -45,6 +45,7 @@ class Rule:
 
     Fewer than `min_count` observations decide nothing. `stale_after`: input older than this is an
     alert of its own, after `forget_after` a series is forgotten; None: without data all is well.
+    Events of the kinds it `replaces` are no alerts by themselves: the rule tells of them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Rule:
     wait: timedelta = timedelta()
     stale_after: timedelta | None = None
     forget_after: timedelta = timedelta(days=30)
+    replaces: tuple[str, ...] = ()
     place: str = ""
 
     @property
@@ -143,6 +145,7 @@ def _rule(node: Node, limits: Limits, folder: Path) -> Rule:
         runbook=_runbook(parts["runbook"], folder),
         labels=_labels(parts["labels"]) if "labels" in parts else {},
         wait=parts["for"].duration() if "for" in parts else timedelta(),
+        replaces=parts["replaces"].texts() if "replaces" in parts else (),
         place=node.place,
         **_without_data(node, parts),
     )

@@ -45,7 +45,7 @@ def watch_clock(before: Tick | None, now: Tick, interval: timedelta) -> Iterator
     passed = steady if steady is not None else elapsed
     word = "ahead" if drift > timedelta() else "back"
     said = f"the clock jumped {word} by {in_words(abs(drift))}; times since are not to be trusted"
-    yield _timed(CLOCK_JUMPED, said, max(now.at, before.at), drift, interval, is_firing=jumped)
+    yield _timed(CLOCK_JUMPED, said, now.at, drift, interval, is_firing=jumped)
     missed = passed > 2 * interval
     said = f"no evaluation for {in_words(passed)}, one is due every {in_words(interval)}"
     yield _timed(EVALUATION_MISSED, said, now.at, passed, 2 * interval, is_firing=missed)
