@@ -63,7 +63,7 @@ def received():
 def test_payload_is_that_of_a_running_alertmanager(received, tmp_path):
     url, posts = received
     nested = {"receiver": "ops", "matchers": ['job=~"a|b|c"', "severity=critical"]}
-    route = {"receiver": "ops", "group_by": ["alertname", "site"], "group_wait": "0s"}
+    route = {"receiver": "ops", "group_by": ["alertname", "site"], "group_wait": "500ms"}
     config = {"route": {**route, "routes": [nested]}}
     config["receivers"] = [{"name": "ops", "webhook_configs": [{"url": url, "max_alerts": 2}]}]
     path = tmp_path / "ours.yml"
