@@ -76,7 +76,7 @@ def test_payload_is_that_of_a_running_alertmanager(received, tmp_path):
     (hook,) = ours_routing.receivers["ops"].integrations
     full = {**theirs, "alerts": [_as_told(one, theirs) for one in LABELS]}
     alerts = advance({}, read_payload(full, NOON), NOON, Lifecycle())
-    (told,) = plan(ours_routing, Suppressions(), alerts, {}, NOON).notifications
+    (told,) = plan(ours_routing, Suppressions(), alerts, {}, after(1)).notifications
     ours = webhook_payload(told, theirs["externalURL"], hook.max_alerts)
     whole = {one["fingerprint"]: one for one in webhook_payload(told)["alerts"]}
     assert theirs["alerts"] and len(theirs["alerts"]) == len(ours["alerts"]) == 2
