@@ -177,7 +177,7 @@ def test_muted_route_tells_at_the_first_moment_after_its_interval(tmp_path):
 def test_waiting_alert_says_with_how_many_it_waits_and_until_when(desk):
     desk.step(0, seen(0), seen(0, **B))
     said = {(one.outcome, one.because, one.until) for one in desk.decisions}
-    assert said == {("waits", "grouped with 1 other alerts, not yet due", after(0.5))}
+    assert said == {("waits", "grouped with 1 other, not yet due", after(0.5))}
 
 
 def test_notification_of_the_same_state_has_the_same_key_and_a_repeat_another(desk):

@@ -48,7 +48,7 @@ def test_waiting_alert_is_explained(desk):
     assert explained(desk, 0.2) == [
         'job_failed {job="a"}, warning: firing since 2024-06-30 12:00',
         "seen by s: 1 against 0",
-        f"{ROUTE}grouped with 1 other alerts, not yet due, until 2024-06-30 12:00",
+        f"{ROUTE}grouped with 1 other, not yet due, until 2024-06-30 12:00",
     ]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,6 +13,9 @@ from clinical_lakehouse.alerting.matchers import Labels, in_braces
 from clinical_lakehouse.alerting.routes import Route
 from clinical_lakehouse.alerting.suppression import Quiet, Suppressions
 from clinical_lakehouse.alerting.time_intervals import containing
+
+# Outcome, because, until.
+_Outcome = tuple[str, str, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def plan(
     labels = {name: alert.routing_labels for name, alert in alerts.items()}
     open_now = {name for name, alert in alerts.items() if alert.is_open}
     # An alert that has ended may still have to be told so: what keeps it quiet counts as well.
-    told = {name for group in groups.values() for name in group.told}
-    watched = {name: labels[name] for name in alerts if name in open_now | told}
+    concerned = open_now.union(*(group.told for group in groups.values()))
+    watched = {name: labels[name] for name in alerts if name in concerned}
     view = _View(routing, alerts, suppressions.quiet(watched, at, open_now), at)
     members = _members(routing.root, {name: labels[name] for name in open_now}, groups)
     routes = {(route.receiver, route.key): route for route in routing.root.walk()}
@@ -98,7 +101,7 @@ def plan(
         group, notification = _step(turn, _as_left(turn, groups.get(key), key))
         after.update({key: group} if group else {})
         notifications += [notification] if notification else []
-        decisions += [_decision(turn, group, notification, alert) for alert in turn.members]
+        decisions += _decisions(turn, group, notification)
     return Plan(after, tuple(notifications), tuple(decisions))
 
 
@@ -252,35 +255,42 @@ def _notification(turn: _Turn, group: Group, news: _News) -> Notification:
     )
 
 
-def _decision(
-    turn: _Turn, group: Group | None, notification: Notification | None, alert: Alert
-) -> Decision:
-    """What became of one open alert on this route, in the order in which it is decided."""
-    view, quiet = turn.view, turn.view.quiet[alert.fingerprint]
-    told = group.told.get(alert.fingerprint) if group else None
+def _decisions(
+    turn: _Turn, group: Group | None, notification: Notification | None
+) -> Iterator[Decision]:
+    """What became of the group's open alerts."""
+    told_now = {alert.fingerprint for alert in notification.firing} if notification else set()
+    muted_by, group_key = turn.muted_by, turn.group_key
+    number, receiver = turn.route.number, turn.route.receiver
+    for alert in turn.members:
+        if notification and alert.fingerprint in told_now:
+            found: _Outcome = ("told", f"told now: {notification.reason}", None)
+        else:
+            found = _why_not(turn, group, alert, muted_by)
+        yield Decision(alert.fingerprint, number, receiver, group_key, *found)
 
-    def decided(outcome: str, because: str, until: datetime | None = None) -> Decision:
-        route, receiver = turn.route.number, turn.route.receiver
-        return Decision(alert.fingerprint, route, receiver, turn.group_key, outcome, because, until)
 
-    if notification and alert in notification.firing:
-        return decided("told", f"told now: {notification.reason}")
+def _why_not(turn: _Turn, group: Group | None, alert: Alert, muted_by: str | None) -> _Outcome:
+    """Why an open alert is not told now, in the order in which it is decided."""
+    quiet = turn.view.quiet[alert.fingerprint]
     if quiet:
-        return decided(*_why_quiet(view, quiet))
+        return _why_quiet(turn.view, quiet)
     if alert.acknowledged:
         since = f"{alert.acknowledged.at:%Y-%m-%d %H:%M}"
-        return decided("acknowledged", f"acknowledged by {alert.acknowledged.by} at {since}")
-    if turn.muted_by:
-        return decided("muted", f"muted: {turn.muted_by}")
+        by = alert.acknowledged.by
+        return "acknowledged", f"acknowledged by {by} at {since}", None
+    if muted_by:
+        return "muted", f"muted: {muted_by}", None
+    told = group.told.get(alert.fingerprint) if group else None
     if group and group.told_at and told and told.starts_at == alert.starts_at:
         since = f"told at {group.told_at:%Y-%m-%d %H:%M}, not yet due again"
-        return decided("told before", since, group.told_at + turn.route.repeat_interval)
+        return "told before", since, group.told_at + turn.route.repeat_interval
     others = len(turn.members) - 1
-    because = f"grouped with {others} other alerts, not yet due" if others else "not yet due"
-    return decided("waits", because, group.next_at if group else None)
+    with_others = f"grouped with {others} other{'s' * (others > 1)}, " if others else ""
+    return "waits", f"{with_others}not yet due", group.next_at if group else None
 
 
-def _why_quiet(view: _View, quiet: Quiet) -> tuple[str, str, datetime | None]:
+def _why_quiet(view: _View, quiet: Quiet) -> _Outcome:
     """Outcome, reason and end of what keeps an alert quiet; all of it when there is more."""
     reasons, until = [], [one.ends_at for one in quiet.silenced_by]
     for name in quiet.inhibited_by:
