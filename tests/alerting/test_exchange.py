@@ -15,6 +15,7 @@ from clinical_lakehouse.alerting.alert_state import Lifecycle, acknowledge, adva
 from clinical_lakehouse.alerting.alertmanager_config import read_routing
 from clinical_lakehouse.alerting.dispatch import plan
 from clinical_lakehouse.alerting.evaluation import Standing
+from clinical_lakehouse.alerting.matchers import Matcher
 from clinical_lakehouse.alerting.open_metrics import open_metrics
 from clinical_lakehouse.alerting.state_rows import (
     alert_rows,
@@ -22,10 +23,12 @@ from clinical_lakehouse.alerting.state_rows import (
     group_rows,
     groups_of,
     sightings_of,
+    silence_rows,
+    silences_of,
     standing_rows,
     standings_of,
 )
-from clinical_lakehouse.alerting.suppression import Suppressions
+from clinical_lakehouse.alerting.suppression import Silence, Suppressions
 from clinical_lakehouse.alerting.webhook_payload import read_payload, webhook_payload
 from clinical_lakehouse.errors import SourceError
 
@@ -166,6 +169,13 @@ def test_state_survives_a_table(tmp_path):
     assert groups_of(map(naive, group_rows(desk.groups))) == desk.groups
     standings = {("r", (("a", "b"),)): Standing(NOON, None, NOON, 1.5), ("q", ()): Standing()}
     assert standings_of(map(naive, standing_rows(standings))) == standings
+
+
+def test_silence_survives_a_table_whatever_its_matchers_hold():
+    values = ("a", "", 'say "hi", then }', "back\\slash", "\\d+", "line\nfeed", "é, ü")
+    matchers = tuple(Matcher(f"l{n}", text, "!=") for n, text in enumerate(values))
+    one = Silence("s", (Matcher("job", "a|b.*", "=~"), *matchers), NOON, after(60), "ada", "why")
+    assert silences_of(silence_rows([one])) == [one]
 
 
 def test_event_of_the_table_is_a_firing_sighting():

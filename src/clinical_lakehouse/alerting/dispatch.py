@@ -91,7 +91,9 @@ def plan(
     view = _View(routing, alerts, suppressions.quiet(watched, at, open_now), at)
     members = _members(routing.root, {name: labels[name] for name in open_now}, groups)
     routes = {(route.receiver, route.key): route for route in routing.root.walk()}
-    after, notifications, decisions = {}, [], []
+    after: dict[str, Group] = {}
+    notifications: list[Notification] = []
+    decisions: list[Decision] = []
     for key in sorted(members):
         receiver, route_key, named = json.loads(key)
         route = routes.get((receiver, route_key))

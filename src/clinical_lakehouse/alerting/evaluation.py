@@ -177,8 +177,8 @@ def _counts(group: Sequence[Series], at: datetime) -> Counts:
     """Failures and runs of a group within a window up to now."""
 
     def counts(window: timedelta) -> tuple[int, int]:
-        values = [value for one in group for value in one.within(window, at)]
-        return sum(value != 0 for value in values), len(values)
+        found = [one.counts(window, at) for one in group]
+        return sum(failed for failed, _ in found), sum(runs for _, runs in found)
 
     return counts
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from itertools import accumulate
 from typing import Any
 
 from clinical_lakehouse.alerting.matchers import Matcher, matches_all
@@ -40,21 +41,29 @@ class Selector:
 
 @dataclass(frozen=True)
 class Series:
-    """One series in the order of time."""
+    """One series in the order of time; `nonzero` counts the values up to each that are not 0."""
 
     labels: LabelKey
     moments: Sequence[datetime]
     values: Sequence[float]
+    nonzero: Sequence[int]
 
     def within(self, window: timedelta, at: datetime) -> Sequence[float]:
         """Values later than `at - window`, up to `at` (left-open, as in Prometheus 3)."""
-        first = bisect_right(self.moments, at - window)
-        return self.values[first : bisect_right(self.moments, at)]
+        return self.values[slice(*self._bounds(window, at))]
+
+    def counts(self, window: timedelta, at: datetime) -> tuple[int, int]:
+        """How many values within the window are not 0, and how many there are."""
+        first, end = self._bounds(window, at)
+        return self.nonzero[end] - self.nonzero[first], end - first
 
     def newest_at(self, at: datetime) -> datetime | None:
         """The moment of its latest value up to `at`."""
         count = bisect_right(self.moments, at)
         return self.moments[count - 1] if count else None
+
+    def _bounds(self, window: timedelta, at: datetime) -> tuple[int, int]:
+        return bisect_right(self.moments, at - window), bisect_right(self.moments, at)
 
 
 @dataclass(frozen=True)
@@ -136,4 +145,6 @@ def in_utc(moment: datetime) -> datetime:
 
 def _series(key: LabelKey, values: Mapping[datetime, float]) -> Series:
     moments = sorted(values)
-    return Series(key, moments, [values[moment] for moment in moments])
+    ordered = [values[moment] for moment in moments]
+    nonzero = [0, *accumulate(int(value != 0) for value in ordered)]
+    return Series(key, moments, ordered, nonzero)

@@ -1,4 +1,4 @@
-"""State as rows of a table and back: alerts, groups and what rules remember."""
+"""State as rows of a table and back: alerts, groups, silences and what rules remember."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,9 @@ from typing import Any
 from clinical_lakehouse.alerting.alert_state import Acknowledgement, Alert, Sighting
 from clinical_lakehouse.alerting.dispatch import Group, Told
 from clinical_lakehouse.alerting.evaluation import Standing, Standings
+from clinical_lakehouse.alerting.matchers import parse_matchers
 from clinical_lakehouse.alerting.observations import in_utc, label_key
+from clinical_lakehouse.alerting.suppression import Silence
 
 Row = dict[str, Any]
 
@@ -104,6 +106,36 @@ def standings_of(rows: Iterable[Mapping[str, Any]]) -> Standings:
         )
         for row in rows
     }
+
+
+def silence_rows(silences: Iterable[Silence]) -> list[Row]:
+    """One row per silence, its matchers in the notation of Alertmanager."""
+    return [
+        {
+            "silence_id": one.silence_id,
+            "matchers": "{" + ",".join(map(str, one.matchers)) + "}",
+            "starts_at": one.starts_at,
+            "ends_at": one.ends_at,
+            "created_by": one.created_by,
+            "reason": one.reason,
+        }
+        for one in silences
+    ]
+
+
+def silences_of(rows: Iterable[Mapping[str, Any]]) -> list[Silence]:
+    """The silences of such rows."""
+    return [
+        Silence(
+            silence_id=row["silence_id"],
+            matchers=parse_matchers(row["matchers"]),
+            starts_at=in_utc(row["starts_at"]),
+            ends_at=in_utc(row["ends_at"]),
+            created_by=row["created_by"],
+            reason=row["reason"],
+        )
+        for row in rows
+    ]
 
 
 def _alert_row(alert: Alert) -> Row:
