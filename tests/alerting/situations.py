@@ -13,9 +13,9 @@ from clinical_lakehouse.alerting.alert_state import (
     advance,
     alert_fingerprint,
 )
-from clinical_lakehouse.alerting.alertmanager_config import Routing, read_routing
 from clinical_lakehouse.alerting.dispatch import Decision, Group, Notification, plan
-from clinical_lakehouse.alerting.suppression import Suppressions
+from clinical_lakehouse.alerting.routing.alertmanager_config import Routing, read_routing
+from clinical_lakehouse.alerting.routing.suppression import Suppressions
 
 NOON = datetime(2024, 6, 30, 12, tzinfo=UTC)
 ROUTE = {

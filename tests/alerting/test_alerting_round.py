@@ -16,7 +16,7 @@ from clinical_lakehouse.alerting.alerting_round import (
     with_alerts,
 )
 from clinical_lakehouse.alerting.explain import explain_alert
-from clinical_lakehouse.alerting.observations import Observation, collect
+from clinical_lakehouse.alerting.rules.observations import Observation, collect
 from clinical_lakehouse.alerting.watchdog import Attempt, Tick
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.runtime.settings import load_settings

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from clinical_lakehouse.alerting.alertmanager_config import read_routing
 from clinical_lakehouse.alerting.conf_node import in_words, parse_duration
-from clinical_lakehouse.alerting.matchers import parse_matchers
-from clinical_lakehouse.alerting.time_intervals import containing
+from clinical_lakehouse.alerting.routing.alertmanager_config import read_routing
+from clinical_lakehouse.alerting.routing.matchers import parse_matchers
+from clinical_lakehouse.alerting.routing.time_intervals import containing
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.tables.conf import conf_dir
 

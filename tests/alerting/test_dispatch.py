@@ -8,8 +8,8 @@ import pytest
 
 from clinical_lakehouse.alerting.alert_state import Lifecycle, acknowledge
 from clinical_lakehouse.alerting.dispatch import plan
-from clinical_lakehouse.alerting.matchers import parse_matchers
-from clinical_lakehouse.alerting.suppression import InhibitRule, Silence, Suppressions
+from clinical_lakehouse.alerting.routing.matchers import parse_matchers
+from clinical_lakehouse.alerting.routing.suppression import InhibitRule, Silence, Suppressions
 
 from .situations import Desk, after, routing, seen
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from clinical_lakehouse.alerting.alert_state import Lifecycle, advance, alert_fingerprint
-from clinical_lakehouse.alerting.evaluation import evaluate
-from clinical_lakehouse.alerting.expressions import parse_measure
-from clinical_lakehouse.alerting.observations import (
+from clinical_lakehouse.alerting.rules.evaluation import evaluate
+from clinical_lakehouse.alerting.rules.expressions import parse_measure
+from clinical_lakehouse.alerting.rules.observations import (
     Observation,
     Observations,
     Selector,
@@ -19,7 +19,7 @@ from clinical_lakehouse.alerting.observations import (
     of_model_metrics,
     of_quality_results,
 )
-from clinical_lakehouse.alerting.rules import Rate, Rule
+from clinical_lakehouse.alerting.rules.rule import Rate, Rule
 from clinical_lakehouse.runtime import alerts
 
 from .situations import NOON, after

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from clinical_lakehouse.alerting.alert_state import Lifecycle, acknowledge, advance
-from clinical_lakehouse.alerting.alertmanager_config import read_routing
 from clinical_lakehouse.alerting.dispatch import plan
-from clinical_lakehouse.alerting.evaluation import Standing
-from clinical_lakehouse.alerting.matchers import Matcher
 from clinical_lakehouse.alerting.open_metrics import open_metrics
+from clinical_lakehouse.alerting.routing.alertmanager_config import read_routing
+from clinical_lakehouse.alerting.routing.matchers import Matcher
+from clinical_lakehouse.alerting.routing.suppression import Silence, Suppressions
+from clinical_lakehouse.alerting.rules.evaluation import Standing
 from clinical_lakehouse.alerting.state_rows import (
     alert_rows,
     alerts_of,
@@ -28,7 +29,6 @@ from clinical_lakehouse.alerting.state_rows import (
     standing_rows,
     standings_of,
 )
-from clinical_lakehouse.alerting.suppression import Silence, Suppressions
 from clinical_lakehouse.alerting.webhook_payload import read_payload, webhook_payload
 from clinical_lakehouse.errors import SourceError
 

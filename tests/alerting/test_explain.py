@@ -6,22 +6,22 @@ from datetime import timedelta
 import pytest
 
 from clinical_lakehouse.alerting.alert_state import acknowledge
-from clinical_lakehouse.alerting.backtest import Incident, Span, backtest
 from clinical_lakehouse.alerting.dispatch import plan
-from clinical_lakehouse.alerting.evaluation import evaluate
 from clinical_lakehouse.alerting.explain import (
     Knowledge,
     explain_alert,
     explain_rule,
     find_alert,
 )
-from clinical_lakehouse.alerting.matchers import parse_matchers
-from clinical_lakehouse.alerting.suppression import (
+from clinical_lakehouse.alerting.routing.matchers import parse_matchers
+from clinical_lakehouse.alerting.routing.suppression import (
     InhibitRule,
     Maintenance,
     Silence,
     Suppressions,
 )
+from clinical_lakehouse.alerting.rules.backtest import Incident, Span, backtest
+from clinical_lakehouse.alerting.rules.evaluation import evaluate
 from clinical_lakehouse.errors import UsageError
 
 from .situations import Desk, after, routing, seen
@@ -73,7 +73,7 @@ def test_inhibited_silenced_and_maintained_alert_is_explained(desk):
     assert explained(desk, 1)[-1] == f'{ROUTE}inhibited by cluster_down {{cluster="c"}}'
     desk.suppressions = Suppressions(silences=(silence,))
     assert explained(desk, 1)[-1] == f"{ROUTE}silenced by ada: new disks, until 2024-06-30 13:00"
-    from clinical_lakehouse.alerting.time_intervals import TimeInterval
+    from clinical_lakehouse.alerting.routing.time_intervals import TimeInterval
 
     now = {"now": (TimeInterval(),)}
     desk.suppressions = Suppressions((), (), (work,), now)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clinical_lakehouse.alerting.rates import RatePolicy, exceedance, judge_rate
+from clinical_lakehouse.alerting.rules.rates import RatePolicy, exceedance, judge_rate
 from clinical_lakehouse.methods.intervals import clopper_pearson
 
 LIMIT = 0.01

@@ -8,8 +8,8 @@ from collections import defaultdict
 import pytest
 import yaml
 
-from clinical_lakehouse.alerting.alertmanager_config import read_routing
-from clinical_lakehouse.alerting.matchers import fingerprint, in_braces
+from clinical_lakehouse.alerting.routing.alertmanager_config import read_routing
+from clinical_lakehouse.alerting.routing.matchers import fingerprint, in_braces
 
 from . import random_alerts, real_alertmanager
 

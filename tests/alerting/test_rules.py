@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clinical_lakehouse.alerting.expressions import Measure, parse_measure
-from clinical_lakehouse.alerting.rule_tests import (
+from clinical_lakehouse.alerting.rules.expressions import Measure, parse_measure
+from clinical_lakehouse.alerting.rules.rule import number, read_rules
+from clinical_lakehouse.alerting.rules.rule_tests import (
     read_checked_rules,
     read_tests,
     run_tests,
 )
-from clinical_lakehouse.alerting.rules import number, read_rules
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables.conf import conf_dir
@@ -191,7 +191,7 @@ def _scene(rng: random.Random, folder: Path) -> dict:
 
 def _with_our_answers(scene: dict, folder: Path) -> dict:
     """The scene as a test whose expectations are what our evaluation finds."""
-    from clinical_lakehouse.alerting import rule_tests
+    from clinical_lakehouse.alerting.rules import rule_tests
 
     asked = [{"eval_time": f"{m}m", "alertname": GOOD["alert"]} for m in range(0, 16, 3)]
     write(folder, scene["ours"], *asked, input_series=scene["series"], interval="1m")

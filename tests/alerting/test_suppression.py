@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from clinical_lakehouse.alerting.alertmanager_config import read_routing
-from clinical_lakehouse.alerting.matchers import Matcher, fingerprint, parse_matchers
-from clinical_lakehouse.alerting.suppression import (
+from clinical_lakehouse.alerting.routing.alertmanager_config import read_routing
+from clinical_lakehouse.alerting.routing.matchers import Matcher, fingerprint, parse_matchers
+from clinical_lakehouse.alerting.routing.suppression import (
     InhibitRule,
     Maintenance,
     Silence,
     Suppressions,
 )
-from clinical_lakehouse.alerting.time_intervals import TimeInterval
+from clinical_lakehouse.alerting.routing.time_intervals import TimeInterval
 from clinical_lakehouse.errors import UsageError
 
 from . import random_alerts, real_alertmanager

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.alerting.alert_state import Alert, Lifecycle, advance
-from clinical_lakehouse.alerting.alertmanager_config import Routing, read_routing
 from clinical_lakehouse.alerting.conf_node import Node, read_conf
 from clinical_lakehouse.alerting.dispatch import Group, Notification, Plan, plan
-from clinical_lakehouse.alerting.evaluation import Standings, Verdict, evaluate
 from clinical_lakehouse.alerting.explain import Knowledge
-from clinical_lakehouse.alerting.matchers import Matcher
-from clinical_lakehouse.alerting.observations import Observations
-from clinical_lakehouse.alerting.rates import RatePolicy
-from clinical_lakehouse.alerting.routes import read_matchers
-from clinical_lakehouse.alerting.rule_tests import read_checked_rules
-from clinical_lakehouse.alerting.rules import Limits, Rule, tuned
+from clinical_lakehouse.alerting.routing.alertmanager_config import Routing, read_routing
+from clinical_lakehouse.alerting.routing.matchers import Matcher
+from clinical_lakehouse.alerting.routing.routes import read_matchers
+from clinical_lakehouse.alerting.routing.suppression import Maintenance, Silence, Suppressions
+from clinical_lakehouse.alerting.rules.evaluation import Standings, Verdict, evaluate
+from clinical_lakehouse.alerting.rules.observations import Observations
+from clinical_lakehouse.alerting.rules.rates import RatePolicy
+from clinical_lakehouse.alerting.rules.rule import Limits, Rule, tuned
+from clinical_lakehouse.alerting.rules.rule_tests import read_checked_rules
 from clinical_lakehouse.alerting.state_rows import sightings_of
-from clinical_lakehouse.alerting.suppression import Maintenance, Silence, Suppressions
 from clinical_lakehouse.alerting.watchdog import Attempt, Tick, watch_channels, watch_clock
 
 _DURATIONS = ("resolve_after", "flap_window", "hold")

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from clinical_lakehouse.alerting.alert_state import FIRING, Alert, is_worse
-from clinical_lakehouse.alerting.alertmanager_config import Routing
-from clinical_lakehouse.alerting.matchers import Labels, in_braces
-from clinical_lakehouse.alerting.routes import Route
-from clinical_lakehouse.alerting.suppression import Quiet, Suppressions
-from clinical_lakehouse.alerting.time_intervals import containing
+from clinical_lakehouse.alerting.routing.alertmanager_config import Routing
+from clinical_lakehouse.alerting.routing.matchers import Labels, in_braces
+from clinical_lakehouse.alerting.routing.routes import Route
+from clinical_lakehouse.alerting.routing.suppression import Quiet, Suppressions
+from clinical_lakehouse.alerting.routing.time_intervals import containing
 
 # Outcome, because, until.
 _Outcome = tuple[str, str, datetime | None]

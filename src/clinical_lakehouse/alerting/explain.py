@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from clinical_lakehouse.alerting.alert_state import Alert
-from clinical_lakehouse.alerting.alertmanager_config import Routing
 from clinical_lakehouse.alerting.dispatch import Decision, Plan
-from clinical_lakehouse.alerting.evaluation import Verdict
-from clinical_lakehouse.alerting.matchers import in_braces
-from clinical_lakehouse.alerting.rules import Rate, Rule, number
-from clinical_lakehouse.alerting.time_intervals import containing, end_of
+from clinical_lakehouse.alerting.routing.alertmanager_config import Routing
+from clinical_lakehouse.alerting.routing.matchers import in_braces
+from clinical_lakehouse.alerting.routing.time_intervals import containing, end_of
+from clinical_lakehouse.alerting.rules.evaluation import Verdict
+from clinical_lakehouse.alerting.rules.rule import Rate, Rule, number
 from clinical_lakehouse.errors import UsageError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from clinical_lakehouse.alerting.alert_state import Acknowledgement, Alert, Sighting
 from clinical_lakehouse.alerting.dispatch import Group, Told
-from clinical_lakehouse.alerting.evaluation import Standing, Standings
-from clinical_lakehouse.alerting.matchers import parse_matchers
-from clinical_lakehouse.alerting.observations import in_utc, label_key
-from clinical_lakehouse.alerting.suppression import Silence
+from clinical_lakehouse.alerting.routing.matchers import parse_matchers
+from clinical_lakehouse.alerting.routing.suppression import Silence
+from clinical_lakehouse.alerting.rules.evaluation import Standing, Standings
+from clinical_lakehouse.alerting.rules.observations import in_utc, label_key
 
 Row = dict[str, Any]
 

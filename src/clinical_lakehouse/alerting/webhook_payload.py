@@ -6,7 +6,7 @@ from typing import Any
 
 from clinical_lakehouse.alerting.alert_state import SEVERITIES, Alert, Sighting, alert_fingerprint
 from clinical_lakehouse.alerting.dispatch import Notification
-from clinical_lakehouse.alerting.matchers import fingerprint
+from clinical_lakehouse.alerting.routing.matchers import fingerprint
 from clinical_lakehouse.errors import SourceError
 
 VERSION = "4"

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 from clinical_lakehouse.alerting.alert_state import Sighting, alert_fingerprint
 from clinical_lakehouse.alerting.conf_node import in_words
-from clinical_lakehouse.alerting.expressions import grouped
-from clinical_lakehouse.alerting.observations import (
+from clinical_lakehouse.alerting.rules.expressions import grouped
+from clinical_lakehouse.alerting.rules.observations import (
     LabelKey,
     Observations,
     Series,
     label_key,
 )
-from clinical_lakehouse.alerting.rates import Counts, RateEvidence, judge_rate
-from clinical_lakehouse.alerting.rules import Rate, Rule, number
+from clinical_lakehouse.alerting.rules.rates import Counts, RateEvidence, judge_rate
+from clinical_lakehouse.alerting.rules.rule import Rate, Rule, number
 from clinical_lakehouse.errors import ContractError, LakehouseError
 
 SOURCE = "alerting-evaluate"

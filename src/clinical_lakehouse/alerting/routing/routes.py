@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from clinical_lakehouse.alerting.conf_node import Node
-from clinical_lakehouse.alerting.matchers import (
+from clinical_lakehouse.alerting.routing.matchers import (
     Labels,
     Matcher,
     from_maps,

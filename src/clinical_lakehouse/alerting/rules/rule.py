@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from clinical_lakehouse.alerting.alert_state import SEVERITIES
 from clinical_lakehouse.alerting.conf_node import Node, read_conf
-from clinical_lakehouse.alerting.expressions import Measure, parse_measure, parse_selector
-from clinical_lakehouse.alerting.matchers import Labels, is_label_name
-from clinical_lakehouse.alerting.observations import Selector
-from clinical_lakehouse.alerting.rates import RatePolicy
+from clinical_lakehouse.alerting.routing.matchers import Labels, is_label_name
+from clinical_lakehouse.alerting.rules.expressions import Measure, parse_measure, parse_selector
+from clinical_lakehouse.alerting.rules.observations import Selector
+from clinical_lakehouse.alerting.rules.rates import RatePolicy
 from clinical_lakehouse.errors import SettingsError
 
 Limits = Mapping[str, float]

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from clinical_lakehouse.alerting.evaluation import Standings, evaluate, rule_labels
-from clinical_lakehouse.alerting.observations import LabelKey, Observations
-from clinical_lakehouse.alerting.rules import Rule
+from clinical_lakehouse.alerting.rules.evaluation import Standings, evaluate, rule_labels
+from clinical_lakehouse.alerting.rules.observations import LabelKey, Observations
+from clinical_lakehouse.alerting.rules.rule import Rule
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from clinical_lakehouse.alerting.conf_node import in_words, parse_duration
-from clinical_lakehouse.alerting.matchers import is_label_name, parse_matchers
-from clinical_lakehouse.alerting.observations import LabelKey, Observations, Selector
+from clinical_lakehouse.alerting.routing.matchers import is_label_name, parse_matchers
+from clinical_lakehouse.alerting.rules.observations import LabelKey, Observations, Selector
 from clinical_lakehouse.errors import SettingsError
 
 _OVER_TIME: Mapping[str, Callable[[Sequence[float]], float]] = {

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import accumulate
 from typing import Any
 
-from clinical_lakehouse.alerting.matchers import Matcher, matches_all
+from clinical_lakehouse.alerting.routing.matchers import Matcher, matches_all
 
 # A label set that can be a key: pairs sorted by name.
 LabelKey = tuple[tuple[str, str], ...]

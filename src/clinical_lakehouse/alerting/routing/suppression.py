@@ -5,8 +5,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from clinical_lakehouse.alerting.matchers import Labels, Matcher, matches_all
-from clinical_lakehouse.alerting.time_intervals import Intervals, containing
+from clinical_lakehouse.alerting.routing.matchers import Labels, Matcher, matches_all
+from clinical_lakehouse.alerting.routing.time_intervals import Intervals, containing
 from clinical_lakehouse.errors import UsageError
 
 

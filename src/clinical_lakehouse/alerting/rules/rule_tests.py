@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from clinical_lakehouse.alerting.conf_node import Node, read_conf
-from clinical_lakehouse.alerting.evaluation import Evaluation, Standings, evaluate
-from clinical_lakehouse.alerting.expressions import parse_selector
-from clinical_lakehouse.alerting.observations import (
+from clinical_lakehouse.alerting.rules.evaluation import Evaluation, Standings, evaluate
+from clinical_lakehouse.alerting.rules.expressions import parse_selector
+from clinical_lakehouse.alerting.rules.observations import (
     LabelKey,
     Observation,
     Observations,
     collect,
     label_key,
 )
-from clinical_lakehouse.alerting.rules import Limits, Rule, read_rules
+from clinical_lakehouse.alerting.rules.rule import Limits, Rule, read_rules
 from clinical_lakehouse.errors import SettingsError
 
 _START = datetime.fromtimestamp(0, UTC)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from clinical_lakehouse.alerting.conf_node import Node, read_conf
-from clinical_lakehouse.alerting.routes import Route, read_matchers, read_route
-from clinical_lakehouse.alerting.suppression import InhibitRule
-from clinical_lakehouse.alerting.time_intervals import Intervals, read_intervals
+from clinical_lakehouse.alerting.routing.routes import Route, read_matchers, read_route
+from clinical_lakehouse.alerting.routing.suppression import InhibitRule
+from clinical_lakehouse.alerting.routing.time_intervals import Intervals, read_intervals
 from clinical_lakehouse.errors import SettingsError
 
 _TOP = (
