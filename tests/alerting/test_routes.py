@@ -1,5 +1,6 @@
 """Routes choose receivers and groups as Alertmanager does, judged by the real one."""
 
+import json
 import random
 import subprocess
 import time
@@ -108,7 +109,7 @@ def amtool_check(folder, seed: int, sets: int) -> None:
     for _ in range(sets):
         given = random_alerts.labels(rng)
         command = [amtool, "config", "routes", "test", f"--config.file={folder / 'ours.yml'}"]
-        pairs = [f'{name}="{value}"' for name, value in given.items()]
+        pairs = [f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in given.items()]
         told = subprocess.run([*command, *pairs], capture_output=True, text=True, check=True)
         assert told.stdout.strip() == ",".join(r.receiver for r in ours.match(given)), given
 
