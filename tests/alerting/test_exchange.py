@@ -6,7 +6,9 @@ import queue
 import random
 import subprocess
 import threading
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -88,6 +90,51 @@ def test_payload_is_that_of_a_running_alertmanager(received, tmp_path):
         assert {**mine, "startsAt": one["startsAt"]} == {**one, "generatorURL": ""}
     rest = {key for key in theirs if key != "alerts"}
     assert {key: ours[key] for key in rest} == {key: theirs[key] for key in rest}
+
+
+# Second, job, whether it fires: what happens to a group that waits 0.2 s and is told each second.
+STORY = [(0, "a", True), (0.6, "b", True), (1.6, "a", False), (2.6, "a", True)]
+STORY += [(3.6, "a", False), (3.6, "b", False)]
+
+
+@pytest.mark.soak
+def test_a_group_is_told_the_same_as_a_running_alertmanager_tells_it(received, tmp_path):
+    """Five seconds of a group: first alert, new member, end of one, back again, end of all."""
+    url, posts = received
+    route = {"receiver": "ops", "group_wait": "200ms", "group_interval": "1s"}
+    hook = {"url": url, "send_resolved": True}
+    config = {"route": route, "receivers": [{"name": "ops", "webhook_configs": [hook]}]}
+    path = tmp_path / "ours.yml"
+    path.write_text(yaml.safe_dump(config))
+    with real_alertmanager.running(tmp_path, path.read_text()) as server:
+        start = time.monotonic()
+        for second, job, fires in STORY:
+            time.sleep(max(start + second - time.monotonic(), 0))
+            labels = {"alertname": "job_failed", "severity": "warning", "source": "s", "job": job}
+            over = {} if fires else {"endsAt": datetime.now(UTC).isoformat()}
+            server.post("api/v2/alerts", [{"labels": labels, **over}])
+        theirs = [_told(posts.get(timeout=5)) for _ in range(5)]
+    desk, ours = Desk(read_routing(path)), []
+    for tenth in range(60):
+        given = [seen(at / 60, fires, labels={"job": job}) for at, job, fires in STORY]
+        now = [one for one in given if one.at <= after(tenth / 600)]
+        ours += [_told(webhook_payload(one)) for one in desk.step(tenth / 600, *now)]
+    assert ours == theirs
+    assert [(len(one["firing"]), len(one["resolved"])) for one in ours] == [
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (2, 0),
+        (0, 2),
+    ]
+
+
+def _told(payload: dict) -> dict:
+    """Jobs that fire and that have ended by a payload."""
+    return {
+        status: sorted(a["labels"]["job"] for a in payload["alerts"] if a["status"] == status)
+        for status in ("firing", "resolved")
+    }
 
 
 def _as_told(labels: dict, theirs: dict) -> dict:
