@@ -169,6 +169,19 @@ def test_whatever_stops_the_alerting_is_told_within_one_interval():
     assert kinds(made) == {"rule_failed"}
 
 
+def test_clock_that_jumped_is_told_though_the_next_round_finds_it_right():
+    quiet = run_round(CONF, Seen(Tick(NOON, 0.0), collect(observed())), Standpoint())
+    jumped = run_round(CONF, Seen(Tick(after(65), 300.0), collect([])), quiet.standpoint)
+    assert [one.firing[0].kind for one in jumped.notifications] == ["clock_jumped"]
+    later = run_round(CONF, Seen(Tick(after(70), 600.0), collect([])), jumped.standpoint)
+    assert later.notifications == ()
+    state = later.standpoint
+    for minute in range(75, 140, 5):
+        made = run_round(CONF, Seen(Tick(after(minute), minute * 60.0 - 3600), collect([])), state)
+        state = made.standpoint
+    assert "clock_jumped" not in kinds(made)
+
+
 def test_alert_of_a_round_is_explained():
     series = collect(one for one in observed() if one.at <= after(10 * DAY))
     at = after(10 * DAY + 5)

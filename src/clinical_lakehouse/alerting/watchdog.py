@@ -35,20 +35,22 @@ def watch_clock(before: Tick | None, now: Tick, interval: timedelta) -> Iterator
     """Whether the wall clock jumped since the last evaluation, or evaluations were missed.
 
     A clock set back shows by itself. A jump forward looks like a pause; where the steady clock is
-    known it tells which of the two it was. Either is an alert at the first evaluation after it.
+    known it tells which of the two it was. Either is an alert at the first evaluation after it,
+    and no later evaluation says that it is over: it ends by its timeout, when it has been told.
     """
     if before is None:
         return
     elapsed, steady = now.at - before.at, _steady(before, now)
     drift = elapsed - steady if steady is not None else min(elapsed, timedelta())
-    jumped = abs(drift) > interval
     passed = steady if steady is not None else elapsed
-    word = "ahead" if drift > timedelta() else "back"
-    said = f"the clock jumped {word} by {in_words(abs(drift))}; times since are not to be trusted"
-    yield _timed(CLOCK_JUMPED, said, now.at, drift, interval, is_firing=jumped)
-    missed = passed > 2 * interval
-    said = f"no evaluation for {in_words(passed)}, one is due every {in_words(interval)}"
-    yield _timed(EVALUATION_MISSED, said, now.at, passed, 2 * interval, is_firing=missed)
+    if abs(drift) > interval:
+        word = "ahead" if drift > timedelta() else "back"
+        by = in_words(abs(drift))
+        said = f"the clock jumped {word} by {by}; times since are not to be trusted"
+        yield _timed(CLOCK_JUMPED, said, now.at, drift, interval, is_firing=True)
+    if passed > 2 * interval:
+        said = f"no evaluation for {in_words(passed)}, one is due every {in_words(interval)}"
+        yield _timed(EVALUATION_MISSED, said, now.at, passed, 2 * interval, is_firing=True)
 
 
 def watch_channels(
