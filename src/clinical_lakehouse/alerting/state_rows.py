@@ -2,10 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from clinical_lakehouse.alerting.alert_state import Acknowledgement, Alert, Sighting
+from clinical_lakehouse.alerting.alert_state import (
+    ACKNOWLEDGED,
+    FIRING,
+    Acknowledgement,
+    Alert,
+    Sighting,
+    is_worse,
+)
 from clinical_lakehouse.alerting.dispatch import Group, Told
 from clinical_lakehouse.alerting.routing.matchers import parse_matchers
 from clinical_lakehouse.alerting.routing.suppression import Silence
@@ -44,6 +52,22 @@ def alert_rows(alerts: Mapping[str, Alert]) -> list[Row]:
 def alerts_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Alert]:
     """The alerts of such rows, by fingerprint."""
     return {row["fingerprint"]: _alert(row) for row in rows}
+
+
+def acknowledged(
+    alerts: Mapping[str, Alert], taken: Iterable[Mapping[str, Any]]
+) -> dict[str, Alert]:
+    """The alerts after rows of ops.alert_acknowledgement: each holds for the episode in which it
+    was given, and for no worse severity; rows that were applied already change nothing."""
+    changed = dict(alerts)
+    for row in sorted(taken, key=lambda one: one["acknowledged_at"]):
+        alert, at = changed.get(row["fingerprint"]), in_utc(row["acknowledged_at"])
+        if alert is None or alert.state != FIRING or at < alert.starts_at:
+            continue
+        if not is_worse(alert.severity, row["severity"]):
+            given = Acknowledgement(row["acknowledged_by"], at, row["severity"])
+            changed[row["fingerprint"]] = replace(alert, state=ACKNOWLEDGED, acknowledged=given)
+    return changed
 
 
 def group_rows(groups: Mapping[str, Group]) -> list[Row]:

@@ -216,12 +216,15 @@ def _sighting(rule: Rule, key: LabelKey, standing: Standing, at: datetime) -> Si
 
 
 def _freshness(rule: Rule, after: Mapping[LabelKey, Standing], at: datetime) -> Iterator[Sighting]:
-    """Input that is too old, or was never there, per label set: no data is not OK."""
+    """Input that is too old, or was never there, per label set: no data is not OK.
+
+    What was never there pages nobody: in a new lake that is so until the job that writes it ran.
+    """
     if rule.stale_after is None:
         return
     absent = not any(one.newest_at for one in after.values())
     said = f"rule {rule.name} has no input at all: {rule.selector}"
-    yield _own(rule, INPUT_STALE, said, at, is_firing=absent)
+    yield replace(_own(rule, INPUT_STALE, said, at, is_firing=absent), severity="info")
     for key, one in after.items():
         if one.newest_at is not None:
             age = at - one.newest_at
