@@ -114,8 +114,8 @@ def test_an_acknowledged_alert_is_not_repeated_until_it_is_worse(run):
     (alert,) = alerts(lake)
     assert (alert.state, alert.acknowledged_by) == ("acknowledged", "Ada")
     assert "acknowledged by Ada" in alert.explanation
-    saw(at(run, 300), severity="critical", site="3")
-    evaluate.execute(at(run, 300))
+    saw(at(run, 15), severity="critical", site="3")
+    evaluate.execute(at(run, 15))
     # A critical alert has a route, and so a group, of its own.
     assert [(reason, severity) for reason, severity, _ in told(lake)] == [
         ("new", "warning"),

@@ -1,7 +1,7 @@
 """The job alerting: rules judged, alerts brought up to date, and who is to be told of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -35,6 +35,7 @@ from clinical_lakehouse.alerting.state_rows import (
 from clinical_lakehouse.alerting.watchdog import Tick
 from clinical_lakehouse.alerting.webhook_payload import webhook_payload
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
@@ -60,7 +61,7 @@ _HISTORY = timedelta(days=100)
 )
 def evaluate(run: Run) -> Metrics:
     """Judge the rules, bring every alert up to date and decide who is told what."""
-    conf = read_alerting_conf(conf_dir() / "alerting", run.settings.limits.model_dump())
+    conf = alerting_conf(run.settings)
     last, version = _last_round(run), run.lake.version(ALERT_EVENT)
     seen, before = _seen(run, last["event_version"]), _standpoint(run, last["evaluated_at"])
     done = run_round(conf, seen, before)
@@ -76,6 +77,11 @@ def evaluate(run: Run) -> Metrics:
     return counts
 
 
+def alerting_conf(settings: Settings) -> AlertingConf:
+    """What conf/alerting says, with the limits of these settings."""
+    return read_alerting_conf(conf_dir() / "alerting", settings.limits.model_dump())
+
+
 def _last_round(run: Run) -> Row:
     """When the last evaluation was, and how far it read."""
     newest = run.lake.read(ALERTING_ROUND).orderBy(F.desc("evaluated_at"), F.desc("event_version"))
@@ -87,7 +93,7 @@ def _seen(run: Run, since: int) -> Seen:
     """What detectors saw since the last evaluation, and what the rules look at."""
     return Seen(
         Tick(observations.in_utc(run.as_of)),
-        observations.collect(_observations(run)),
+        observed(run),
         _rows(run.lake.read(ALERT_EVENT, since=since)),
         silences_of(_rows(run.lake.read(SILENCE))),
     )
@@ -107,8 +113,8 @@ def _standpoint(run: Run, evaluated_at: datetime | None) -> Standpoint:
     return with_alerts(stood, acknowledged(alerts, _rows(taken)))
 
 
-def _observations(run: Run) -> Iterator[observations.Observation]:
-    """The series that rules judge, of the last 100 days."""
+def observed(run: Run) -> observations.Observations:
+    """The series that rules judge, of the last 100 days before the run's as_of."""
     read, since = run.lake.read, run.as_of - _HISTORY
 
     def recent(table: Table, moment: str) -> DataFrame:
@@ -117,10 +123,14 @@ def _observations(run: Run) -> Iterator[observations.Observation]:
 
     results = recent(QUALITY_RESULT, "checked_at").groupBy("table_name", "checked_at")
     scores = results.agg(F.avg("passed_ratio").alias("passed_ratio"))
-    yield from observations.of_quality_results(_rows(scores))
-    yield from observations.of_model_metrics(_rows(recent(MODEL_METRIC, "window_end_date")))
-    yield from observations.of_job_runs(_rows(recent(JOB_RUN, "recorded_at")))
-    yield from observations.of_events(_rows(recent(ALERT_EVENT, "seen_at")))
+    return observations.collect(
+        [
+            *observations.of_quality_results(_rows(scores)),
+            *observations.of_model_metrics(_rows(recent(MODEL_METRIC, "window_end_date"))),
+            *observations.of_job_runs(_rows(recent(JOB_RUN, "recorded_at"))),
+            *observations.of_events(_rows(recent(ALERT_EVENT, "seen_at"))),
+        ]
+    )
 
 
 def _rows(found: DataFrame) -> list[Row]:
