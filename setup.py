@@ -57,6 +57,7 @@ setup(
         "click>=8.1,<9",
         "cryptography>=43",
         "fhir.resources==8.3.0",
+        "google-re2>=1.1.20251105,<2",
         "great-expectations==1.24.1",
         "hyperopt==0.3.0",
         "jinja2>=3.1,<4",

@@ -161,7 +161,7 @@ def test_the_spine_is_composed_and_scheduled_as_promised():
                 "feature_engineering",
             ],
         ),
-        "model_monitoring": ("periodic every 2 h", ["model_performance_monitoring"]),
+        "model_monitoring": ("periodic every 2 h", ["model_performance_monitoring", "alerting"]),
         "scheduled_retraining": (
             "quartz 0 0 3 ? * SUN",
             ["model_training", "model_evaluation", "model_deployment"],

@@ -16,6 +16,7 @@ DOMAINS = (
     "features",
     "training",
     "monitoring",
+    "alerting",
     "governance",
 )
 

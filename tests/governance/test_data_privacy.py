@@ -72,7 +72,7 @@ def test_planted_identifiers_are_found_by_kind_and_no_value_is_written(run):
     assert counts["birth_year", "birth-year"] == 1
     assert counts["zip3", "zip3"] == 2
     assert counts["date_shift_days", "unmoved-dates"] == 1
-    written = str(found) + str(caught.value) + str(run.lake.read(ops.ALERT).collect())
+    written = str(found) + str(caught.value) + str(run.lake.read(ops.ALERT_EVENT).collect())
     assert not [text for text in PLANTED.values() if text in written]
     assert {row.severity for row in found} == {"error"}
 
@@ -124,4 +124,4 @@ def test_risk_of_known_classes_is_the_known_one_and_small_ones_alert(run):
     # Deceased: 8 of 14; none differ among the two, so l = 1 and t = 1 - 8/14 (equal distances).
     assert (row.distinct_l, row.entropy_l) == (1, pytest.approx(1.0))
     assert row.closeness_t == pytest.approx(1 - 8 / 14)
-    assert run.lake.read(ops.ALERT).filter("kind = 'small_class'").count() == 2
+    assert run.lake.read(ops.ALERT_EVENT).filter("kind = 'small_class'").count() == 2

@@ -111,7 +111,7 @@ def test_a_partial_export_is_landed_alerted_and_not_counted_from(lake, bulk, at)
     bulk.messages = [issue("error", "processing")]
     said = job.export.execute(at())
     assert (said["state"], said["errors_reported"]) == ("partial", "error/processing: 1")
-    (alert,) = lake.read(ops.ALERT).collect()
+    (alert,) = lake.read(ops.ALERT_EVENT).collect()
     assert (alert["kind"], alert["severity"]) == ("export_partial", "warning")
     assert [row["state"] for row in rows(lake)] == ["partial"]
     assert batch_of(lake, bulk, at(1)).since is None

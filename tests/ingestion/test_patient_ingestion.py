@@ -54,6 +54,7 @@ def test_every_row_received_is_loaded_quarantined_or_duplicate(ndjson):
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_second_run_leaves_every_table_as_it_was(ndjson):
     lake, _ = ndjson
     before = all_hashes(lake)

@@ -21,7 +21,7 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
     PREDICTION,
 )
-from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT
+from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 from tests.builders import rows
 
@@ -131,12 +131,12 @@ def test_a_reversed_ranking_is_measured_and_alerts_once_however_often_it_is_watc
     assert first.window_start_date == MONDAY + timedelta(days=1)
     assert (first.reference, first.value < 0.2, first.is_over_limit) == (0.8, True, False)
     assert watch.execute(watched)["alerts"] >= 1
-    alerts = watched.lake.read(ALERT).filter("kind = 'accuracy_drop'").collect()
+    alerts = watched.lake.read(ALERT_EVENT).filter("kind = 'accuracy_drop'").collect()
     assert len(alerts) == 1
     assert json.loads(alerts[0].labels)["metric"] == "auroc"
     second = MONDAY + timedelta(days=7 + 28)
-    assert alerts[0].first_seen_at.date() == second
-    tables = (MODEL_METRIC, ALERT, ALERT_EVENT)
+    assert alerts[0].window_at.date() == second
+    tables = (MODEL_METRIC, ALERT_EVENT)
     before = [_content(watched, table) for table in tables]
     measure.execute(watched)
     watch.execute(watched)

@@ -117,6 +117,7 @@ def test_changed_new_and_deleted_records_alone_are_restated(first):
     assert {r.source_key for r in lake.read(UNPLACED_RECORD).collect()} == {4}
 
 
+@pytest.mark.soak
 def test_a_component_that_is_gone_leaves_measurement(first):
     _merge(first.lake, silver.OBSERVATION, [], [OBSERVATIONS[1]])
     said, records = _again(first, 2)
@@ -170,11 +171,13 @@ def test_a_person_who_loses_the_place_takes_the_records_along_and_brings_them_ba
         assert lost.filter("source_table = 'silver.condition'").count() == unplaced
 
 
+@pytest.mark.soak
 def test_few_events_are_made_anew_by_default(first):
     _merge(first.lake, silver.CONDITION, [{**CONDITIONS[5], "code": "toObservation"}])
     assert "records_restated" not in _standardize(synthea_run(first.lake))
 
 
+@pytest.mark.soak
 def test_nothing_changed_writes_nothing(first):
     _standardize(first)
     versions = {t.name: first.lake.version(t) for t in OUTPUTS}

@@ -18,6 +18,8 @@ from tests.ingestion.chain import hashes
 from tests.standardization.conftest import synthea_run
 from tests.standardization.golden import SNOMED, at
 
+pytestmark = pytest.mark.soak
+
 NAMES = ("concept_id", "concept_code", "domain_id", "standard_concept", "invalid_reason")
 # Codes: `same` stays; `moved` gets another target, `routed` another domain, `gone` none, `late` one
 # for the first time, `two` a second one.
@@ -106,7 +108,6 @@ def test_only_affected_rows_are_written(upgraded):
     assert run.lake.version(CONDITION_OCCURRENCE) == 2, "made, written, restated"
 
 
-@pytest.mark.soak
 def test_restated_tables_are_those_made_anew(upgraded):
     run, _, _ = upgraded
     restated = _content(run.lake)

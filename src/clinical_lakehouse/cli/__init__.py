@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from clinical_lakehouse.cli.alerts import alerts
 from clinical_lakehouse.cli.backfill import backfill
 from clinical_lakehouse.cli.bundle import bundle
 from clinical_lakehouse.cli.coding import coding
@@ -307,7 +308,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, scheduler)
-_REVIEWS = (quarantine, coding)
+_REVIEWS = (quarantine, coding, alerts)
 _FILES = (simulate, view, deidentify, export_fhir)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)

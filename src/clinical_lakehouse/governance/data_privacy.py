@@ -20,12 +20,11 @@ from clinical_lakehouse.tables.gold_privacy import REIDENTIFICATION_RISK
 from clinical_lakehouse.tables.vault import SUBJECT
 
 VERIFIED = verifiable(list(all_tables().values()))
-_ALERTS = (ops.ALERT, ops.ALERT_EVENT)
 
 
 @task(
     reads=[*VERIFIED, SUBJECT],
-    writes=[ops.PRIVACY_FINDING, *_ALERTS],
+    writes=[ops.PRIVACY_FINDING, ops.ALERT_EVENT],
     params={"sampled_ratio": "1"},
 )
 def verify(run: Run) -> Metrics:
@@ -33,7 +32,7 @@ def verify(run: Run) -> Metrics:
     return HIPAACompliance(VERIFIED, float(run.param("sampled_ratio", "1"))).execute(run)
 
 
-@task(reads=VERIFIED, writes=[REIDENTIFICATION_RISK, *_ALERTS])
+@task(reads=VERIFIED, writes=[REIDENTIFICATION_RISK, ops.ALERT_EVENT])
 def assess_risk(run: Run) -> Metrics:
     """Measure k, l, t, prosecutor and marketer risk of the tables that conf names; k < 11 alerts.
 

@@ -19,7 +19,7 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops
 
 
-@task(writes=[ops.BULK_EXPORT, ops.ALERT_EVENT, ops.ALERT], params={"landing": ""})
+@task(writes=[ops.BULK_EXPORT, ops.ALERT_EVENT], params={"landing": ""})
 def export(run: Run) -> Metrics:
     """Bring what is new at the FHIR server (connection fhir_api) into the landing folder."""
     place = run.settings.connections.get("fhir_api")

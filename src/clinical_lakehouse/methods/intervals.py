@@ -38,6 +38,16 @@ def wilson(
     return Interval(rate, max(float(centre - half), 0.0), min(float(centre + half), 1.0))
 
 
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
+    """A rate (0-1) with its exact interval (Clopper and Pearson 1934); None without trials."""
+    if trials <= 0:
+        return None
+    tail, others = (1 - confidence) / 2, trials - successes
+    low = stats.beta.ppf(tail, successes, others + 1) if successes else 0.0
+    high = stats.beta.isf(tail, successes + 1, others) if others else 1.0
+    return Interval(successes / trials, float(low), float(high))
+
+
 def design_effect(hits: ArrayLike, trials: ArrayLike, clusters: ArrayLike) -> float:
     """How many times larger the variance of a rate is than for independent rows, at least 1.
 

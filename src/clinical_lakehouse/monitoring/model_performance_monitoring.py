@@ -20,7 +20,7 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
     PREDICTION,
 )
-from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT
+from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 
 _SOURCE = "model-performance-monitoring-watch"
@@ -49,7 +49,7 @@ def measure(run: Run) -> Metrics:
     }
 
 
-@task(reads=[MODEL_METRIC], writes=[ALERT, ALERT_EVENT])
+@task(reads=[MODEL_METRIC], writes=[ALERT_EVENT])
 def watch(run: Run) -> Metrics:
     """Alert on each of the champion's metrics that is over its limit, about its first window."""
     name = run.settings.model.name

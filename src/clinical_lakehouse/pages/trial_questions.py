@@ -64,7 +64,7 @@ ORDER BY table_name, check_name""",
 )
 
 ALERTS = Question(
-    "model_performance_monitoring",
+    "alerting",
     """SELECT kind, severity, state, message, value, threshold, source,
        first_seen_at, last_seen_at,
        count(*) OVER (PARTITION BY state) AS state_count

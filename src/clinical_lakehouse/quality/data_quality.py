@@ -13,7 +13,7 @@ from clinical_lakehouse.tables.catalog import all_tables
 JUDGED = tuple(t for t in all_tables().values() if t.schema_name in ("silver", "omop", "gold"))
 
 
-@task(reads=JUDGED, writes=[ops.QUALITY_RESULT, ops.ALERT, ops.ALERT_EVENT])
+@task(reads=JUDGED, writes=[ops.QUALITY_RESULT, ops.ALERT_EVENT])
 def check(run: Run) -> Metrics:
     """Judge every silver, omop and gold table by its contract; alert on scores below the limit."""
     results = judge(run, JUDGED)

@@ -263,16 +263,17 @@ ALERT_EVENT = Table(
         Column("seen_at", "TIMESTAMP", "as_of of the run.", False),
     ),
     retention_days=730,
+    change_feed=True,
 )
 
 ALERT = Table(
     name="ops.alert",
-    comment="One row per alert (fingerprint): its state and when it was first and last seen.",
+    comment="One row per alert (fingerprint): its state, and why who was told or not.",
     owner=_OWNER,
     key=("fingerprint",),
     columns=(
         Column("fingerprint", "STRING", "SHA-256 of source, kind and labels.", False),
-        Column("source", "STRING", "The task that saw it.", False),
+        Column("source", "STRING", "The task or rule that saw it.", False),
         Column("kind", "STRING", "e.g. accuracy_drop, prediction_drift.", False),
         Column("severity", "STRING", "critical, warning or info.", False),
         Column("labels", "STRING", "JSON object without patient data.", False),
@@ -282,6 +283,16 @@ ALERT = Table(
         Column("threshold", "DOUBLE", "The limit it crossed."),
         Column("first_seen_at", "TIMESTAMP", "Window of its first event.", False),
         Column("last_seen_at", "TIMESTAMP", "Window of its latest event.", False),
+        Column("starts_at", "TIMESTAMP", "When its present episode began.", False),
+        Column("judged_at", "TIMESTAMP", "The newest sighting that counted.", False),
+        Column("good_since", "TIMESTAMP", "Since when it is good again."),
+        Column("ends_at", "TIMESTAMP", "When it was resolved."),
+        Column("dips", "STRING", "JSON: the moments it went good, the latest ones.", False),
+        Column("acknowledged_by", "STRING", "Who took it."),
+        Column("acknowledged_at", "TIMESTAMP", "When it was taken."),
+        Column("acknowledged_severity", "STRING", "How bad it was when it was taken."),
+        Column("runbook", "STRING", "What to do: a file of conf/alerting/rules.", False),
+        Column("explanation", "STRING", "What made it fire, who was told, or why not; lines."),
     ),
     checks=(is_one_of("state", "firing", "acknowledged", "resolved"),),
 )

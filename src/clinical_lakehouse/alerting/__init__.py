@@ -1,0 +1,1 @@
+"""Alerting: rules over what detectors saw, alerts' state, and who is told what, when and why."""

@@ -1,0 +1,85 @@
+"""The job alert_decision: a person takes an alert, keeps alerts quiet, or ends a silence."""
+
+from datetime import timedelta
+
+from pyspark.sql import functions as F
+
+from clinical_lakehouse.alerting.alert_state import RESOLVED
+from clinical_lakehouse.alerting.explain import find_alert
+from clinical_lakehouse.alerting.routing.matchers import parse_matchers
+from clinical_lakehouse.alerting.routing.suppression import Silence
+from clinical_lakehouse.alerting.rules.observations import in_utc
+from clinical_lakehouse.alerting.state_rows import alerts_of, silence_rows
+from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.runtime.decisions import decided_status
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables.ops import ALERT
+from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, SILENCE
+
+_PARAMS = {"decision": "", "alert": "", "matchers": "", "hours": "", "why": "", "by": ""}
+_DECISIONS = {"ack": "acknowledged", "silence": "silenced", "unsilence": "unsilenced"}
+_MOST_HOURS = 24 * 30
+
+
+@task(reads=[ALERT], writes=[ALERT_ACKNOWLEDGEMENT, SILENCE], params=_PARAMS)
+def decide(run: Run) -> Metrics:
+    """Write down that an alert is taken, that alerts are to be quiet, or no longer."""
+    status = decided_status(run.params, _DECISIONS, "is kept beside it")
+    act = {"acknowledged": _acknowledge, "silenced": _silence, "unsilenced": _unsilence}[status]
+    return {"decision": status, "about": act(run)}
+
+
+def _acknowledge(run: Run) -> str:
+    """The alert whose fingerprint starts so is taken; its pending pages stop with that."""
+    known = alerts_of(row.asDict() for row in run.lake.read(ALERT).collect())
+    alert = find_alert(known, run.param("alert"))
+    if alert.state == RESOLVED:
+        raise UsageError(f"alert {alert.fingerprint[:12]} is over; `alerts list` names open ones")
+    row = {
+        "fingerprint": alert.fingerprint,
+        "acknowledged_at": run.as_of,
+        "acknowledged_by": run.params["by"],
+        "severity": alert.severity,
+        "why": run.params["why"],
+        "run_id": run.run_id,
+    }
+    run.lake.upsert(ALERT_ACKNOWLEDGEMENT, run.lake.frame(ALERT_ACKNOWLEDGEMENT, [row]))
+    return alert.fingerprint[:12]
+
+
+def _silence(run: Run) -> str:
+    """Alerts that all the matchers take are quiet from now on for so many hours."""
+    silence = Silence(
+        silence_id=run.run_id,
+        matchers=parse_matchers(run.param("matchers")),
+        starts_at=run.as_of,
+        ends_at=run.as_of + timedelta(hours=_hours(run)),
+        created_by=run.params["by"],
+        reason=run.params["why"],
+    )
+    run.lake.upsert(SILENCE, run.lake.frame(SILENCE, silence_rows([silence])))
+    return silence.silence_id
+
+
+def _hours(run: Run) -> float:
+    text = run.param("hours")
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= _MOST_HOURS:
+        raise UsageError(f"--hours must be a number above 0, at most {_MOST_HOURS}")
+    return hours
+
+
+def _unsilence(run: Run) -> str:
+    """The silence whose id starts so ends now."""
+    start = run.param("alert")
+    found = run.lake.read(SILENCE).filter(F.col("silence_id").startswith(start)).collect()
+    active = [row.asDict() for row in found if in_utc(row["ends_at"]) > run.as_of]
+    if len(active) != 1:
+        raise UsageError(f"{len(active)} silences start with {start!r}; see `alerts silences`")
+    ended = {**active[0], "ends_at": max(run.as_of, in_utc(active[0]["starts_at"]))}
+    run.lake.merge(SILENCE, run.lake.frame(SILENCE, [ended]))
+    return str(ended["silence_id"])

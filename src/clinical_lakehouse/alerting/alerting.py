@@ -1,0 +1,195 @@
+"""The job alerting: rules judged, alerts brought up to date, and who is to be told of them."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clinical_lakehouse.alerting.alert_state import SEVERITIES, Alert
+from clinical_lakehouse.alerting.alerting_round import (
+    AlertingConf,
+    Round,
+    Seen,
+    Standpoint,
+    read_alerting_conf,
+    run_round,
+    with_alerts,
+)
+from clinical_lakehouse.alerting.dispatch import Notification
+from clinical_lakehouse.alerting.explain import explain_alert
+from clinical_lakehouse.alerting.rules import observations
+from clinical_lakehouse.alerting.state_rows import (
+    Row,
+    acknowledged,
+    alert_rows,
+    alerts_of,
+    group_rows,
+    groups_of,
+    silences_of,
+    standing_rows,
+    standings_of,
+)
+from clinical_lakehouse.alerting.watchdog import Tick
+from clinical_lakehouse.alerting.webhook_payload import webhook_payload
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.settings import Settings
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.conf import conf_dir
+from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_models import MODEL_METRIC
+from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, JOB_RUN, QUALITY_RESULT
+from clinical_lakehouse.tables.ops_alerting import (
+    ALERT_ACKNOWLEDGEMENT,
+    ALERT_GROUP,
+    ALERTING_ROUND,
+    NOTIFICATION,
+    RULE_STANDING,
+    SILENCE,
+)
+
+# No rule looks further back; an input that is older is stale by any rule.
+_HISTORY = timedelta(days=100)
+
+
+@task(
+    reads=[ALERT_EVENT, QUALITY_RESULT, MODEL_METRIC, JOB_RUN, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    writes=[ALERT, ALERT_GROUP, RULE_STANDING, NOTIFICATION, ALERTING_ROUND],
+)
+def evaluate(run: Run) -> Metrics:
+    """Judge the rules, bring every alert up to date and decide who is told what."""
+    conf = alerting_conf(run.settings)
+    last, version = _last_round(run), run.lake.version(ALERT_EVENT)
+    seen, before = _seen(run, last["event_version"]), _standpoint(run, last["evaluated_at"])
+    done = run_round(conf, seen, before)
+    _hand_over(run, done.notifications)
+    _keep(run, conf, before, done)
+    counts = {
+        "event_count": len(seen.events),
+        "open_count": sum(alert.is_open for alert in done.standpoint.alerts.values()),
+        "notification_count": len(done.notifications),
+    }
+    ended = {"run_id": run.run_id, "evaluated_at": run.as_of, "event_version": version}
+    run.lake.append_rows(ALERTING_ROUND, [{**ended, **counts}])
+    return counts
+
+
+def alerting_conf(settings: Settings) -> AlertingConf:
+    """What conf/alerting says, with the limits of these settings."""
+    return read_alerting_conf(conf_dir() / "alerting", settings.limits.model_dump())
+
+
+def _last_round(run: Run) -> Row:
+    """When the last evaluation was, and how far it read."""
+    newest = run.lake.read(ALERTING_ROUND).orderBy(F.desc("evaluated_at"), F.desc("event_version"))
+    found = newest.limit(1).collect()
+    return found[0].asDict() if found else {"evaluated_at": None, "event_version": -1}
+
+
+def _seen(run: Run, since: int) -> Seen:
+    """What detectors saw since the last evaluation, and what the rules look at."""
+    return Seen(
+        Tick(observations.in_utc(run.as_of)),
+        observed(run),
+        _rows(run.lake.read(ALERT_EVENT, since=since)),
+        silences_of(_rows(run.lake.read(SILENCE))),
+    )
+
+
+def _standpoint(run: Run, evaluated_at: datetime | None) -> Standpoint:
+    """How things stood after the last evaluation, and what people have acknowledged since."""
+    read = run.lake.read
+    alerts = alerts_of(_rows(read(ALERT)))
+    stood = Standpoint(
+        alerts,
+        groups_of(_rows(read(ALERT_GROUP))),
+        standings_of(_rows(read(RULE_STANDING))),
+        Tick(observations.in_utc(evaluated_at)) if evaluated_at else None,
+    )
+    taken = read(ALERT_ACKNOWLEDGEMENT).filter(F.col("acknowledged_at") > run.as_of - _HISTORY)
+    return with_alerts(stood, acknowledged(alerts, _rows(taken)))
+
+
+def observed(run: Run) -> observations.Observations:
+    """The series that rules judge, of the last 100 days before the run's as_of."""
+    read, since = run.lake.read, run.as_of - _HISTORY
+
+    def recent(table: Table, moment: str) -> DataFrame:
+        inside = (F.col(moment) > F.lit(since)) & (F.col(moment) <= F.lit(run.as_of))
+        return read(table).filter(inside)
+
+    results = recent(QUALITY_RESULT, "checked_at").groupBy("table_name", "checked_at")
+    scores = results.agg(F.avg("passed_ratio").alias("passed_ratio"))
+    return observations.collect(
+        [
+            *observations.of_quality_results(_rows(scores)),
+            *observations.of_model_metrics(_rows(recent(MODEL_METRIC, "window_end_date"))),
+            *observations.of_job_runs(_rows(recent(JOB_RUN, "recorded_at"))),
+            *observations.of_events(_rows(recent(ALERT_EVENT, "seen_at"))),
+        ]
+    )
+
+
+def _rows(found: DataFrame) -> list[Row]:
+    return [row.asDict() for row in found.collect()]
+
+
+def _hand_over(run: Run, notifications: tuple[Notification, ...]) -> None:
+    """Write down who is to be told what; an evaluation done again adds nothing."""
+    rows = [_notification(run, one) for one in notifications]
+    if rows:
+        run.lake.append_missing(NOTIFICATION, run.lake.frame(NOTIFICATION, rows))
+
+
+def _notification(run: Run, told: Notification) -> Row:
+    concerned = {"firing": told.firing, "resolved": told.resolved}
+    named = {state: [one.fingerprint for one in alerts] for state, alerts in concerned.items()}
+    return {
+        "notification_key": told.key,
+        "group_key": told.group_key,
+        "receiver": told.receiver,
+        "reason": told.reason,
+        "severity": max((one.severity for one in (*told.firing, *told.resolved)), key=_rank),
+        "decided_at": run.as_of,
+        "payload": json.dumps(webhook_payload(told), sort_keys=True),
+        "fingerprints": json.dumps(named),
+        "run_id": run.run_id,
+    }
+
+
+def _rank(severity: str) -> int:
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+def _keep(run: Run, conf: AlertingConf, before: Standpoint, done: Round) -> None:
+    """Write how things stand now; what has not changed is not written."""
+    after = done.standpoint
+    known = done.knowledge(conf, observations.in_utc(run.as_of))
+    verdicts = {(one.rule, observations.label_key(one.labels)): one for one in done.verdicts}
+
+    def explained(alerts: Mapping[str, Alert]) -> list[Row]:
+        told = {name: "\n".join(explain_alert(one, known)) for name, one in alerts.items()}
+        return [{**row, "explanation": told[row["fingerprint"]]} for row in alert_rows(alerts)]
+
+    def judged() -> list[Row]:
+        rows = standing_rows(after.standings)
+        keys = sorted(after.standings)
+        found = [verdicts.get(key) for key in keys]
+        said = [f"{one.outcome}: {one.because}" if one else None for one in found]
+        return [{**row, "explanation": one} for row, one in zip(rows, said, strict=True)]
+
+    changed = [
+        (ALERT, explained(after.alerts), after.alerts != before.alerts),
+        (ALERT_GROUP, group_rows(after.groups), after.groups != before.groups),
+        (RULE_STANDING, judged(), after.standings != before.standings),
+    ]
+    in_two_threads(
+        [
+            partial(run.lake.replace, table, run.lake.frame(table, rows))
+            for table, rows, is_new in changed
+            if is_new
+        ]
+    )
