@@ -53,7 +53,8 @@ def test_recurring_event_keeps_wall_time_over_the_clock_change(data):
     text = _calendar(
         *_event(
             "UID:1", "SUMMARY:ana covers the evening", rule,
-            "DTSTART;TZID=Europe/Berlin:20240318T180000", "DTEND;TZID=Europe/Berlin:20240318T220000",
+            "DTSTART;TZID=Europe/Berlin:20240318T180000",
+            "DTEND;TZID=Europe/Berlin:20240318T220000",
             "EXDATE;TZID=Europe/Berlin:20240325T180000",
         ),
         *_event(

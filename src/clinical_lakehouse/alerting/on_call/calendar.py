@@ -4,10 +4,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
-from icalendar import Calendar, Component, Event
+from icalendar import Calendar, Event
 
 from clinical_lakehouse.alerting.on_call.schedule import Override, Person, Schedule, Shift
 from clinical_lakehouse.errors import SettingsError
@@ -65,12 +66,12 @@ def from_ical(
     return tuple(sorted(found, key=lambda o: (o.start, o.end, o.person.id)))
 
 
-def _moved(events: Iterable[Component]) -> list[Component]:
+def _moved(events: Iterable[Any]) -> list[Any]:
     """Events that replace one instance of a recurring one."""
     return [event for event in events if "RECURRENCE-ID" in event]
 
 
-def _whose(event: Component, people: Mapping[str, Person], number: int) -> Person:
+def _whose(event: Any, people: Mapping[str, Person], number: int) -> Person:
     listed = event.get("ATTENDEE", [])
     attendees = listed if isinstance(listed, list) else [listed]
     mails = {str(a).lower().removeprefix("mailto:") for a in attendees}
@@ -88,7 +89,7 @@ def _whose(event: Component, people: Mapping[str, Person], number: int) -> Perso
 
 
 def _times(
-    event: Component, zone: ZoneInfo, window: tuple[datetime, datetime], number: int
+    event: Any, zone: ZoneInfo, window: tuple[datetime, datetime], number: int
 ) -> Iterator[tuple[datetime, datetime]]:
     """Start and end of each instance, by wall time where the event has a zone."""
     if "DTSTART" not in event:
@@ -102,7 +103,7 @@ def _times(
         yield _at(start.replace(tzinfo=own), zone), _at((start + length).replace(tzinfo=own), zone)
 
 
-def _length(event: Component, first: datetime, whole_day: bool, zone: ZoneInfo) -> timedelta:
+def _length(event: Any, first: datetime, whole_day: bool, zone: ZoneInfo) -> timedelta:
     if "DTEND" in event:
         end = event["DTEND"].dt
         last = (
@@ -115,7 +116,7 @@ def _length(event: Component, first: datetime, whole_day: bool, zone: ZoneInfo) 
 
 
 def _starts(
-    event: Component, first: datetime, own: ZoneInfo, window: tuple[datetime, datetime]
+    event: Any, first: datetime, own: ZoneInfo, window: tuple[datetime, datetime]
 ) -> list[datetime]:
     """Wall times at which instances begin (RFC 5545 3.3.10), without the excluded ones."""
     starts = [first]

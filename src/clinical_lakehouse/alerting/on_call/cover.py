@@ -52,5 +52,5 @@ def _between(start: datetime, found: tuple[Shift, ...], end: datetime) -> Iterat
 
 def _end(schedule: Schedule, horizon: timedelta) -> datetime:
     """The end of the check: also well after everything the schedule dates itself."""
-    dated = [o.end for o in (*schedule.overrides, *schedule.swaps)]
+    dated = [o.end for o in schedule.overrides] + [s.end for s in schedule.swaps]
     return max([schedule.starts_at, *dated]) + horizon

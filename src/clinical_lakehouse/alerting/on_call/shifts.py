@@ -82,9 +82,9 @@ def _windows(
     turns = rotation.turns
     since, until = rotation.since or turns.handover, rotation.until or turns.handover
     if rotation.days == EVERY_DAY and since == until:
-        ends = rotation.ends_on and wall(rotation.ends_on, turns.handover, turns.zone)
-        begins = max(start, wall(turns.starts_on, turns.handover, turns.zone))
-        yield begins, min(end, ends) if ends else end
+        if rotation.ends_on:
+            end = min(end, wall(rotation.ends_on, turns.handover, turns.zone))
+        yield max(start, wall(turns.starts_on, turns.handover, turns.zone)), end
         return
     day = max(start.astimezone(turns.zone).date() - 2 * _DAY, turns.starts_on)
     last = end.astimezone(turns.zone).date() + _DAY
