@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from clinical_lakehouse.alerting.channels.envelope import is_mail_address
 from clinical_lakehouse.alerting.on_call.cover import Fault, gaps, overlaps
 from clinical_lakehouse.alerting.on_call.schedule import (
     DAYS,
@@ -35,7 +36,6 @@ _ROTATION = ("name", "rotation", "people", "handover", "zone", "starts_on", "end
 _HOURS = ("days", "since", "until")
 _SITE = ("people", "handover", "zone", "turns")
 _DAY_GROUPS = {"weekdays": DAYS[:5], "weekends": DAYS[5:]}
-_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 _FIRST_WEEKS = timedelta(days=21)
 
@@ -54,7 +54,7 @@ def _person(name: str, fields: Fields) -> Person:
     contacts = fields.inner("contacts")
     for channel in contacts.content:
         address = contacts.text(channel)
-        if _CONTROL.search(address) or (channel == "email" and not _EMAIL.fullmatch(address)):
+        if _CONTROL.search(address) or (channel == "email" and not is_mail_address(address)):
             raise contacts.refusal(f"the contact {channel!r} is not an address", channel)
     away = tuple(Absence(*_span(one.allow("from", "to"), zone)) for one in fields.each("away"))
     shown = fields.text("name")
