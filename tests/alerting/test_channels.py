@@ -36,7 +36,7 @@ from tests.alerting.fault_servers import (
 NOW = datetime(2024, 6, 30, 12, tzinfo=UTC)
 KEY = "c0ffee" * 10
 PAGE = Envelope(
-    KEY, "ana@example.org", "Drift of <model> & @channel", "PSI 0.31 > 0.20\n\nLook.", "<p>Look</p>",
+    KEY, "ana@example.org", "Drift of <model> & @channel", "PSI 0.31 > 0.20\n\nLook.", "<p>L</p>",
     (Image("chart", b"\x89PNG", "PSI"),), "critical", "trigger", "alert-1", "https://x.org/a/1",
 )  # fmt: skip
 SECRET = "T0KEN-SECRET"
@@ -108,7 +108,7 @@ def test_pager_duty_gets_events_of_one_alert_under_one_key(http, event):
 
 
 def test_signature_is_that_of_the_standard_webhooks_example():
-    """The worked example of standardwebhooks.com's reference libraries (test vector `v1,g0hM9...`)."""
+    """The worked example of the specification's reference libraries (`v1,g0hM9...`)."""
     moment = datetime.fromtimestamp(1614265330, UTC)
     headers = signature_headers(
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek",

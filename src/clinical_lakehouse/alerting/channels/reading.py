@@ -1,7 +1,8 @@
-"""conf/alerting/channels.yml: which channels there are; secrets are references, given on opening."""
+"""conf/alerting/channels.yml: which channels there are; their secrets are references."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from clinical_lakehouse.alerting.channels.webhooks import (
     SlackWebhook,
     TeamsWebhook,
 )
+from clinical_lakehouse.alerting.outbox.pace import Limit
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.methods.yaml_fields import Fields, read_fields
 
@@ -32,20 +34,19 @@ _FIELDS = {
     "apprise": ("secret",),
     "file": ("path",),
 }
+_MACHINES = ("pager_duty", "webhook", "file")  # they need each event
 _PERSONAL = ("smtp",)  # the others have one address of their own
 
 
 @dataclass(frozen=True)
 class ChannelSpec:
-    """A channel as conf says it, without its secret. At most `per_recipient` messages go to one
-    recipient within `per_minutes`."""
+    """A channel as conf says it, without its secret."""
 
     name: str
     kind: str
     options: Mapping[str, Any]
     secret: str | None
-    per_recipient: int
-    per_minutes: float
+    limit: Limit
 
     @property
     def is_personal(self) -> bool:
@@ -92,8 +93,11 @@ def _spec(name: str, fields: Fields) -> ChannelSpec:
         kind,
         dict(fields.content),
         secret,
-        int(fields.number("per_recipient", 10, least=1)),
-        float(fields.number("per_minutes", 10, least=1)),
+        Limit(
+            int(fields.number("per_recipient", 10, least=1)),
+            timedelta(minutes=fields.number("per_minutes", 10, least=1)),
+            folds=kind not in _MACHINES,
+        ),
     )
 
 
