@@ -1,4 +1,4 @@
-"""No message is lost, none goes twice without need, and a channel that comes back does not flood."""
+"""No message is lost, none goes twice without need, and a channel that is back does not flood."""
 
 import random
 from collections import Counter
