@@ -1,0 +1,1 @@
+"""Channels: one send to one recipient, one typed outcome. The only sockets of this domain."""

@@ -1,0 +1,1 @@
+"""What a message says: allowed labels into templates into subject, text and HTML."""
