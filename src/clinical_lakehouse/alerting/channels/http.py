@@ -35,6 +35,15 @@ class Wire:
 
 
 @dataclass(frozen=True)
+class Request:
+    """A POST of JSON; the URL may be the secret."""
+
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Answer:
     """Status, headers and the first 64 kB of an answer's body."""
 
@@ -43,11 +52,18 @@ class Answer:
     body: bytes
 
 
-def post(
-    wire: Wire, url: str, body: bytes, headers: Mapping[str, str], now: datetime
-) -> Answer | Outcome:
+def sent(
+    wire: Wire, request: Request, now: datetime, understood: Callable[[Answer], str | None]
+) -> Outcome:
+    """The outcome of one try; `understood` gives the provider's id, None for an answer that it did
+    not send."""
+    answer = post(wire, request)
+    return answer if isinstance(answer, Outcome) else judge(answer, now, understood)
+
+
+def post(wire: Wire, request: Request) -> Answer | Outcome:
     """The answer, or what its absence means. Follows no redirect: the URL may be the secret."""
-    if not is_private(url):
+    if not is_private(request.url):
         return failed_for_good("the address must be https", is_channel_fault=True)
     began = time.monotonic()
     try:
@@ -55,9 +71,9 @@ def post(
             session.trust_env = False  # no ~/.netrc, no proxy that nobody configured
             proxies = {"https": wire.proxy, "http": wire.proxy} if wire.proxy else None
             with session.post(
-                url,
-                data=body,
-                headers={"Content-Type": "application/json", **headers},
+                request.url,
+                data=request.body,
+                headers={"Content-Type": "application/json", **request.headers},
                 timeout=wire.timeout_seconds,
                 verify=wire.ca_file or True,
                 allow_redirects=False,
@@ -71,8 +87,7 @@ def post(
 
 
 def judge(answer: Answer, now: datetime, understood: Callable[[Answer], str | None]) -> Outcome:
-    """What a status means; `understood` gives the provider's id, None for an answer that it did
-    not send."""
+    """What a status means."""
     if 200 <= answer.status < 300:
         provider_id = understood(answer)
         if provider_id is None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clinical_lakehouse.alerting.channels.envelope import Envelope, Outcome, one_line
-from clinical_lakehouse.alerting.channels.http import Answer, Wire, judge, post
+from clinical_lakehouse.alerting.channels.http import Answer, Request, Wire, sent
 from clinical_lakehouse.errors import UsageError
 
 _PAGER_SEVERITIES = ("critical", "error", "warning", "info")
@@ -31,7 +31,7 @@ class SlackWebhook:
         """Try once; accepted where the answer is `ok` (api.slack.com/messaging/webhooks)."""
         text = f"*{_escaped(one_line(envelope.subject))}*\n{_escaped(envelope.text)}"
         body = _json({"text": text[:_LONGEST_TEXT], "unfurl_links": False})
-        return _sent(self.wire, self.url, body, {}, now, _said_ok)
+        return sent(self.wire, Request(self.url, body), now, _said_ok)
 
 
 def _said_ok(answer: Answer) -> str | None:
@@ -56,7 +56,7 @@ class TeamsWebhook:
         """Try once; the workflow answers 202 as soon as it has taken the request."""
         attachment = {"contentType": _CARD, "contentUrl": None, "content": _card(envelope)}
         body = _json({"type": "message", "attachments": [attachment]})
-        return _sent(self.wire, self.url, body, {}, now, _by_workflow)
+        return sent(self.wire, Request(self.url, body), now, _by_workflow)
 
 
 def _by_workflow(answer: Answer) -> str | None:
@@ -123,7 +123,7 @@ class PagerDuty:
             }
             if envelope.link:
                 event["links"] = [{"href": envelope.link, "text": "Open"}]
-        return _sent(self.wire, self.url, _json(event), {}, now, _dedup_key)
+        return sent(self.wire, Request(self.url, _json(event)), now, _dedup_key)
 
 
 def _dedup_key(answer: Answer) -> str | None:
@@ -158,7 +158,7 @@ class SignedWebhook:
             }
         )
         headers = signature_headers(self.secret, envelope.key, body, now)
-        return _sent(self.wire, self.url, body, headers, now, lambda _: envelope.key)
+        return sent(self.wire, Request(self.url, body, headers), now, lambda _: envelope.key)
 
 
 def signature_headers(secret: str, key: str, body: bytes, now: datetime) -> dict[str, str]:
@@ -190,13 +190,6 @@ def _mac(secret: str, key: str, stamp: str, body: bytes) -> str:
     own = base64.b64decode(text) if secret.startswith("whsec_") else text.encode()
     signed = hmac.new(own, f"{key}.{stamp}.".encode() + body, hashlib.sha256)
     return base64.b64encode(signed.digest()).decode()
-
-
-def _sent(
-    wire: Wire, url: str, body: bytes, headers: dict[str, str], now: datetime, understood: Any
-) -> Outcome:
-    answer = post(wire, url, body, headers, now)
-    return answer if isinstance(answer, Outcome) else judge(answer, now, understood)
 
 
 def _json(content: Any) -> bytes:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clinical_lakehouse.alerting.audience import Notice
+from clinical_lakehouse.alerting.digest.content import DigestData
+from clinical_lakehouse.alerting.digest.mail import render_digest
 from clinical_lakehouse.alerting.escalation.progress import Call
 from clinical_lakehouse.alerting.messages.acknowledgement import token
 from clinical_lakehouse.alerting.messages.templates import Templates
@@ -85,6 +87,20 @@ def shift_messages(
             "local_from": f"{local:%Y-%m-%d %H:%M} {person.zone}",
         }
         yield _message(desk, notice.key, call, labels, (notice.key, False, now))
+
+
+def digest_message(
+    desk: Desk, data: DigestData, person_id: str, channel: str, *, hides_small: bool
+) -> Message:
+    """A digest to one person, in their language; one for each end of its time."""
+    person = desk.on_call.people[person_id]
+    made = render_digest(data, hides_small=hides_small, language=person.language)
+    key = f"digest:{data.period}:{data.audience}:{data.until.isoformat()}:{person_id}:{channel}"
+    recipient = person.contacts[channel] if desk.channels.get(channel, False) else ""
+    return Message(
+        message_id(key), key, "", "digest", channel, recipient, False, data.until, data.until,
+        data.until + _LIFETIME, payload(made.subject, made.text, made.html, images=made.images),
+    )  # fmt: skip
 
 
 def _message(
