@@ -46,8 +46,15 @@ def connection_secret(run: Run, name: str) -> str:
 
     Raises SettingsError, never with the secret, where it is missing or readable by others.
     """
-    kind, _, place = (run.settings.connections[name].secret or "").partition(":")
-    setting = f"connections.{name}.secret"
+    return referred_secret(
+        run, run.settings.connections[name].secret or "", f"connections.{name}.secret"
+    )
+
+
+def referred_secret(run: Run, reference: str, setting: str) -> str:
+    """The text that a reference of conf stands for, as `connection_secret` says; `setting` names it
+    in the SettingsError."""
+    kind, _, place = reference.partition(":")
     if kind == "env" and place:
         text = os.environ.get(place, "")
     elif kind == "scope" and "/" in place:

@@ -1,0 +1,279 @@
+"""The job notifications: people paged, step by step, and every message brought to its channel."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clinical_lakehouse.alerting.alert_state import FIRING, Alert
+from clinical_lakehouse.alerting.alerting import alerting_conf
+from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels, notices
+from clinical_lakehouse.alerting.channels.envelope import Outcome, failed_for_good
+from clinical_lakehouse.alerting.channels.reading import ChannelSpec, load_channels, open_channel
+from clinical_lakehouse.alerting.escalation.policy import Policy, load_policies
+from clinical_lakehouse.alerting.escalation.progress import Call, advance
+from clinical_lakehouse.alerting.messages.compose import (
+    Desk,
+    call_messages,
+    notice_messages,
+    shift_messages,
+)
+from clinical_lakehouse.alerting.messages.templates import load_templates
+from clinical_lakehouse.alerting.on_call.notice import shift_notices
+from clinical_lakehouse.alerting.on_call.reading import load_on_call
+from clinical_lakehouse.alerting.outbox import transitions
+from clinical_lakehouse.alerting.outbox.hand_over import step
+from clinical_lakehouse.alerting.outbox.message import PAGE, QUEUED, SENT, Message
+from clinical_lakehouse.alerting.rules.observations import in_utc
+from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
+from clinical_lakehouse.errors import LakehouseError, SettingsError
+from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
+from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.secrets import referred_secret
+from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.conf import conf_dir
+from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, BOOKMARK
+from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, NOTIFICATION, SILENCE
+from clinical_lakehouse.tables.ops_notifications import ESCALATION, MESSAGE
+
+_READER = "notifications-deliver"
+_DAY = timedelta(days=1)  # settled messages of a day still count for caps and probes
+_TOLD = timedelta(days=100)
+_SHIFTS_BY = "email"
+_NOBODY = "nobody"
+
+Messages = Mapping[str, Message]
+
+
+@dataclass(frozen=True)
+class _Office:
+    """What conf/alerting says of people, words, escalations and channels."""
+
+    desk: Desk
+    policies: Mapping[str, Policy]
+    catalogue: Catalogue
+    channels: Mapping[str, ChannelSpec]
+
+
+@task(
+    reads=[NOTIFICATION, ALERT, ALERT_EVENT, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    writes=[ESCALATION, MESSAGE, BOOKMARK],
+)
+def deliver(run: Run) -> Metrics:
+    """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
+    office, now, version = _office(), in_utc(run.as_of), run.lake.version(ALERT_EVENT)
+    alerts = _told_alerts(run, office)
+    loud = [_facts(one, policy) for one, policy in _not_quiet(run, alerts, now)]
+    moved, calls = advance(
+        office.policies, office.desk.on_call, _rows(run.lake.read(ESCALATION)), loud, now
+    )
+    new = [
+        *_pages(office, calls, alerts, now),
+        *_notices(run, office, now),
+        *_shifts(office, now),
+    ]
+    known = _known(run, new, now)
+    taken_back = _by_id(_taken_back(known.values(), alerts, now))
+    known |= taken_back
+    turn = step(known.values(), new, _limits(office), now, _languages(office))
+    # The outbox before the escalations: a kill between them pages again under the same keys.
+    _store(run, [*taken_back.values(), *turn.changed])
+    run.lake.upsert(ESCALATION, run.lake.frame(ESCALATION, moved))
+    move_bookmarks(run, _READER, {ALERT_EVENT.name: version})
+    settled = _hand_over(run, office, turn.to_send, known | _by_id(turn.changed))
+    return {"pages_due": len(calls), "messages_new": len(new), **_counted(settled)}
+
+
+def _office() -> _Office:
+    conf = conf_dir()
+    on_call, channels = load_on_call(conf), load_channels(conf)
+    personal = {name: spec.is_personal for name, spec in channels.items()}
+    templates = load_templates(conf, load_labels(conf))
+    return _Office(
+        Desk(on_call, templates, personal),
+        load_policies(conf, on_call, personal),
+        load_catalogue(conf, on_call, personal, templates),
+        channels,
+    )
+
+
+def _told_alerts(run: Run, office: _Office) -> dict[str, tuple[Alert, str]]:
+    """Alerts that alerting decided to tell of, each with the escalation that its receiver names."""
+    told = run.lake.read(NOTIFICATION).filter(F.col("decided_at") > run.as_of - _TOLD)
+    receivers: dict[str, str] = {}
+    for row in told.orderBy("decided_at").collect():
+        if row["receiver"] in (*office.policies, _NOBODY):
+            receivers |= dict.fromkeys(json.loads(row["fingerprints"])["firing"], row["receiver"])
+        else:
+            raise SettingsError(
+                f"conf/alerting/routing.yml: receiver {row['receiver']!r} must be an escalation of "
+                f"escalations.yml, or {_NOBODY}"
+            )
+    receivers = {name: one for name, one in receivers.items() if one != _NOBODY}
+    alerts = alerts_of(_rows(run.lake.read(ALERT)))
+    alerts = acknowledged(alerts, _rows(run.lake.read(ALERT_ACKNOWLEDGEMENT)))
+    return {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
+
+
+def _not_quiet(
+    run: Run, alerts: Mapping[str, tuple[Alert, str]], now: datetime
+) -> list[tuple[Alert, str]]:
+    """Those of the alerts that nothing keeps quiet now; what is over is told in any case."""
+    silences = silences_of(_rows(run.lake.read(SILENCE)))
+    labels = {name: alert.routing_labels for name, (alert, _) in alerts.items()}
+    is_open = {name for name, (alert, _) in alerts.items() if alert.is_open}
+    quiet = alerting_conf(run.settings).suppressions(silences).quiet(labels, now, is_open)
+    return [one for name, one in alerts.items() if name not in is_open or not quiet[name]]
+
+
+def _facts(alert: Alert, policy: str) -> dict[str, Any]:
+    """What escalation and templates see of an alert; only allowed labels leave in a message."""
+    taken = alert.acknowledged
+    return {
+        **alert.labels,
+        "alert_id": alert.fingerprint,
+        "episode": alert.starts_at.isoformat(),
+        "policy": policy,
+        "state": alert.state,
+        "kind": alert.kind,
+        "rule": alert.kind,
+        "severity": alert.severity,
+        "source": alert.source,
+        "value": alert.value,
+        "threshold": alert.limit,
+        "runbook": alert.runbook,
+        "started_at": alert.starts_at,
+        "seen_at": alert.last_seen_at,
+        "acknowledged_by": taken.by if taken else None,
+        "acknowledged_at": taken.at if taken else None,
+    }
+
+
+def _pages(
+    office: _Office,
+    calls: Iterable[Call],
+    alerts: Mapping[str, tuple[Alert, str]],
+    now: datetime,
+) -> Iterator[Message]:
+    facts = {name: _facts(alert, policy) for name, (alert, policy) in alerts.items()}
+    yield from call_messages(office.desk, calls, facts, now)
+
+
+def _notices(run: Run, office: _Office, now: datetime) -> Iterator[Message]:
+    """Messages of events that came since the last run; at the first one, of the last day's."""
+    since = bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
+    new = run.lake.read(ALERT_EVENT, since=since).filter(F.col("seen_at") > run.as_of - _DAY)
+    events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in _rows(new)}
+    for event in events.values():
+        found = notices(office.catalogue, office.desk.on_call, event, now)
+        yield from notice_messages(office.desk, found, events, now)
+
+
+def _shifts(office: _Office, now: datetime) -> Iterator[Message]:
+    for schedule in office.desk.on_call.schedules.values():
+        found = (one for one in shift_notices(schedule, now) if _SHIFTS_BY in _contacts(one.shift))
+        yield from shift_messages(office.desk, found, _SHIFTS_BY, now)
+
+
+def _contacts(shift: Any) -> Mapping[str, str]:
+    contacts: Mapping[str, str] = shift.person.contacts
+    return contacts
+
+
+def _known(run: Run, new: Iterable[Message], now: datetime) -> dict[str, Message]:
+    """Messages of open groups, of the last day, and what there is of those that are new."""
+    stored = run.lake.read(MESSAGE)
+    concerned = list(new)
+    waiting = stored.filter(F.col("state").isin(QUEUED, SENT)).select("group_id").distinct()
+    about = F.col("settled_at") > F.lit(now - _DAY)
+    about |= F.col("message_id").isin(sorted({one.message_id for one in concerned}))
+    about |= F.col("alert_id").isin(sorted({one.alert_id for one in concerned if one.alert_id}))
+    found = stored.filter(about).unionByName(stored.join(waiting, "group_id", "left_semi"))
+    return _by_id(Message.of(row) for row in _rows(found))
+
+
+def _taken_back(
+    known: Iterable[Message], alerts: Mapping[str, tuple[Alert, str]], now: datetime
+) -> list[Message]:
+    """Pages that wait, of alerts that somebody took or that are over."""
+    done = {name for name, (alert, _) in alerts.items() if alert.state != FIRING}
+    return transitions.cancel(known, done, now, "acknowledged or over")
+
+
+def _hand_over(
+    run: Run, office: _Office, messages: Iterable[Message], current: Messages
+) -> list[Message]:
+    """Send, two channels at a time, and write down what became of it."""
+    ordered = sorted(messages, key=lambda one: one.channel)
+    by_channel = [list(own) for _, own in groupby(ordered, key=lambda one: one.channel)]
+    sent = in_two_threads([partial(_send_all, run, office, own, current) for own in by_channel])
+    settled = [one for own in sent for one in own]
+    _store(run, settled)
+    return settled
+
+
+def _send_all(
+    run: Run, office: _Office, messages: list[Message], current: Messages
+) -> list[Message]:
+    """Send the messages of one channel, but for pages of alerts that were taken in this moment."""
+    now, settled = in_utc(run.as_of), list[Message]()
+    spec = office.channels[messages[0].channel]
+    taken, version = set[str](), run.lake.version(ALERT_ACKNOWLEDGEMENT)
+    read = partial(referred_secret, run, setting=f"channels.{spec.name}.secret")
+    for message in messages:
+        if run.lake.version(ALERT_ACKNOWLEDGEMENT) > version:
+            version = run.lake.version(ALERT_ACKNOWLEDGEMENT)
+            newest = run.lake.read(ALERT_ACKNOWLEDGEMENT)
+            newest = newest.filter(F.col("acknowledged_at") >= run.as_of).select("fingerprint")
+            taken = {row["fingerprint"] for row in newest.collect()}
+        if message.kind == PAGE and message.alert_id in taken:
+            waiting = replace(message, state=QUEUED)
+            settled += transitions.cancel([waiting], taken, now, "acknowledged")
+            continue
+        outcome = _sent(spec, read, message, run)
+        settled += transitions.settle(message, outcome, now, current.values())
+    return settled
+
+
+def _sent(spec: ChannelSpec, read: Any, message: Message, run: Run) -> Outcome:
+    try:
+        channel = open_channel(spec, lambda reference: read(reference), run.lake.root)
+    except LakehouseError as error:  # its secret is missing: nobody is reached this way
+        return failed_for_good(str(error), is_channel_fault=True)
+    return channel.send(message.envelope, in_utc(run.as_of))
+
+
+def _limits(office: _Office) -> dict[str, Any]:
+    return {name: spec.limit for name, spec in office.channels.items()}
+
+
+def _languages(office: _Office) -> dict[str, str]:
+    """Each address's language."""
+    people = office.desk.on_call.people.values()
+    return {address: one.language for one in people for address in one.contacts.values()}
+
+
+def _store(run: Run, messages: Iterable[Message]) -> None:
+    rows = [one.row for one in _by_id(messages).values()]
+    if rows:
+        run.lake.upsert(MESSAGE, run.lake.frame(MESSAGE, rows))
+
+
+def _by_id(messages: Iterable[Message]) -> dict[str, Message]:
+    return {one.message_id: one for one in messages}
+
+
+def _counted(settled: Iterable[Message]) -> dict[str, int]:
+    states = [one.state for one in settled]
+    return {f"messages_{state}": states.count(state) for state in sorted(set(states))}
+
+
+def _rows(found: DataFrame) -> list[dict[str, Any]]:
+    return [row.asDict() for row in found.collect()]
