@@ -194,6 +194,14 @@ def test_new_episode_starts_anew_and_an_old_one_does_not(tmp_path):
     ) == [("page", "ana", "email")]
 
 
+def test_policy_that_conf_lost_starts_anew_with_the_alerts_own(tmp_path):
+    night = Night(tmp_path)
+    night.at(0)
+    night.rows["a1"]["policy"] = "gone"
+    night.calls.clear()
+    assert night.at(1) == [("page", "ana", "email")]
+
+
 def test_rows_survive_a_table_that_drops_zones(tmp_path):
     night = Night(tmp_path)
     night.at(0)

@@ -100,7 +100,8 @@ class _Pager:
     def moved(
         self, alert: Mapping[str, Any], old: Escalation | None
     ) -> tuple[Escalation | None, list[Call]]:
-        if old is None or old.episode != alert["episode"]:
+        is_known = old is not None and old.policy in self.policies  # conf may have lost it since
+        if old is None or not is_known or old.episode != alert["episode"]:
             if alert["state"] == RESOLVED:
                 return old, []
             old = self._started(alert)
