@@ -123,6 +123,13 @@ def test_digest_stays_under_its_weight_however_much_there_is():
     assert render_digest(week(), hides_small=True).size_bytes < 60_000
 
 
+def test_pictures_go_first_where_a_digest_weighs_too_much(monkeypatch):
+    monkeypatch.setattr("clinical_lakehouse.alerting.digest.mail.LARGEST_BYTES", 34_000)
+    made = render_digest(week(), hides_small=True)
+    assert [image.name for image in made.images] == ["chart0"]
+    assert "chart1" not in made.html
+
+
 def test_most_urgent_alert_stands_first():
     since = datetime(2024, 6, 1, tzinfo=UTC)
     alerts = [
