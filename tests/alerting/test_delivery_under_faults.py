@@ -98,7 +98,7 @@ FAULTS = {
     },
     "http_500": {"status": 500},
     "dns": {"url": "https://hooks.invalid/x"},
-    "slow": {"delay": 0.3},
+    "slow": {"delay": 0.2},
     "tls_expired": {},
     "garbage": {"raw": b"\x16\x03\x01 not http"},
     "all_at_once": {"status": 503},
@@ -112,7 +112,7 @@ class World:
         self.fault, self.http, self.smtp, self.outdated, self.last = (
             fault, http, smtp, outdated, last,
         )  # fmt: skip
-        self.wire, self.closed = Wire(0.2, ca_file=str(ca_file)), free_port()
+        self.ca_file, self.closed = str(ca_file), free_port()
 
     def channel(self, name: str, now: datetime):
         if name == "last_resort":
@@ -127,7 +127,8 @@ class World:
         faults.update((FAULTS[self.fault] or {}) if is_bad else {})
         for what in ("status", "headers", "raw", "delay"):
             setattr(self.http, what, faults[what])
-        return SignedWebhook(faults["url"], "s3cret", self.wire)
+        seconds = 0.1 if faults["delay"] else 2.0
+        return SignedWebhook(faults["url"], "s3cret", Wire(seconds, self.ca_file))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

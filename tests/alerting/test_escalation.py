@@ -131,6 +131,14 @@ def test_acknowledged_and_forgotten_is_reminded_of_a_few_times(tmp_path):
     ]  # fmt: skip
 
 
+def test_acknowledgement_by_somebody_unknown_reminds_who_is_paged_first(tmp_path):
+    policy = "{wait_minutes: 0, people: [ben], channels: [email]}"
+    night = Night(tmp_path, f"escalations:\n  page: {{steps: [{policy}]}}\n")
+    night.at(0)
+    night.acknowledge(10, by="somebody")
+    assert night.at(250) == [("reminder", "ben", "email")]
+
+
 def test_reminders_after_a_night_of_silence_do_not_pile_up(tmp_path):
     night = Night(tmp_path)
     night.at(0)

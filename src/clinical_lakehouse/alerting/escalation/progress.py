@@ -195,9 +195,9 @@ class _Pager:
         """The last one also goes to who is on call now: who acknowledged may be off by then."""
         first = self.policies[one.policy].steps[0]
         people = [by] if by in self.on_call.people else []
-        for name in first.schedules if is_last or not people else ():
-            found = primary(self.on_call.schedules[name], self.now)
-            people += [found.id] if found else []
+        if is_last or not people:
+            found = [primary(self.on_call.schedules[name], self.now) for name in first.schedules]
+            people += [*first.people, *(person.id for person in found if person)]
         due = one.remind_at or self.now
         for person in dict.fromkeys(people):
             for channel in first.channels:
