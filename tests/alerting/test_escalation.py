@@ -131,6 +131,14 @@ def test_acknowledged_and_forgotten_is_reminded_of_a_few_times(tmp_path):
     ]  # fmt: skip
 
 
+def test_acknowledgement_by_somebody_unknown_reminds_who_is_paged_first(tmp_path):
+    policy = "{wait_minutes: 0, people: [ben], channels: [email]}"
+    night = Night(tmp_path, f"escalations:\n  page: {{steps: [{policy}]}}\n")
+    night.at(0)
+    night.acknowledge(10, by="somebody")
+    assert night.at(250) == [("reminder", "ben", "email")]
+
+
 def test_reminders_after_a_night_of_silence_do_not_pile_up(tmp_path):
     night = Night(tmp_path)
     night.at(0)
@@ -146,7 +154,9 @@ def test_who_was_told_hears_that_it_is_over_and_nobody_else(tmp_path):
     assert sorted(night.at(20, state="resolved")) == [
         ("resolved", "ana", "email"), ("resolved", "ben", "chat"), ("resolved", "ben", "email"),
     ]  # fmt: skip
-    assert night.until(21, 100) == []
+    now = START + timedelta(hours=2)
+    again = advance(night.policies, night.on_call, night.rows.values(), [night.alert], now)
+    assert again == ([], [])  # nothing more, not even under the same keys
 
 
 def test_alert_that_told_nobody_is_not_announced_as_over(tmp_path):
@@ -192,6 +202,14 @@ def test_new_episode_starts_anew_and_an_old_one_does_not(tmp_path):
     assert night.at(
         100, state="firing", episode="2", started_at=START + timedelta(minutes=100)
     ) == [("page", "ana", "email")]
+
+
+def test_policy_that_conf_lost_starts_anew_with_the_alerts_own(tmp_path):
+    night = Night(tmp_path)
+    night.at(0)
+    night.rows["a1"]["policy"] = "gone"
+    night.calls.clear()
+    assert night.at(1) == [("page", "ana", "email")]
 
 
 def test_rows_survive_a_table_that_drops_zones(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from icalendar import Calendar
 
 from clinical_lakehouse.alerting.on_call.calendar import from_ical, to_ical
-from clinical_lakehouse.alerting.on_call.shifts import shifts
+from clinical_lakehouse.alerting.on_call.cover import with_overrides
+from clinical_lakehouse.alerting.on_call.shifts import primary, shifts
 from clinical_lakehouse.errors import SettingsError
 from tests.alerting.rota import on_call, rota
 
@@ -76,6 +77,22 @@ def test_whole_day_is_a_day_of_the_schedules_zone(data):
     text = _calendar(*_event("UID:1", "SUMMARY:chi", "DTSTART;VALUE=DATE:20240331"))
     (found,) = from_ical(text, data.people, BERLIN, SPRING)
     assert found.end - found.start == timedelta(hours=23)  # the day the clocks go forward
+
+
+def test_calendar_puts_others_on_call_and_two_at_once_are_refused(data):
+    evening = ("DTSTART:20240405T160000Z", "DTEND:20240405T200000Z")
+    late = ("DTSTART:20240405T190000Z", "DTEND:20240405T220000Z")
+    one = from_ical(
+        _calendar(*_event("UID:1", "SUMMARY:chi", *evening)), data.people, BERLIN, SPRING
+    )
+    schedule = with_overrides(data.schedules["data"], one)
+    assert primary(schedule, datetime(2024, 4, 5, 17, tzinfo=UTC)).id == "chi"
+    assert primary(schedule, datetime(2024, 4, 5, 20, tzinfo=UTC)).id == "ben"
+    both = _calendar(
+        *_event("UID:1", "SUMMARY:chi", *evening), *_event("UID:2", "SUMMARY:ana", *late)
+    )
+    with pytest.raises(SettingsError, match="overlap from 2024-04-05 19:00 UTC"):
+        with_overrides(data.schedules["data"], from_ical(both, data.people, BERLIN, SPRING))
 
 
 @pytest.mark.parametrize(

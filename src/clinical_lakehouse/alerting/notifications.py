@@ -70,10 +70,7 @@ def deliver(run: Run) -> Metrics:
     """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
     office, now, version = _office(), in_utc(run.as_of), run.lake.version(ALERT_EVENT)
     alerts = _told_alerts(run, office)
-    loud = [_facts(one, policy) for one, policy in _not_quiet(run, alerts, now)]
-    moved, calls = advance(
-        office.policies, office.desk.on_call, _rows(run.lake.read(ESCALATION)), loud, now
-    )
+    moved, calls = _escalated(run, office, alerts, now)
     new = [
         *_pages(office, calls, alerts, now),
         *_notices(run, office, now),
@@ -102,6 +99,15 @@ def _office() -> _Office:
         load_catalogue(conf, on_call, personal, templates),
         channels,
     )
+
+
+def _escalated(
+    run: Run, office: _Office, alerts: Mapping[str, tuple[Alert, str]], now: datetime
+) -> tuple[list[dict[str, Any]], list[Call]]:
+    """Escalations that move, and the calls that are due; what is kept quiet stands still."""
+    loud = [_facts(one, policy) for one, policy in _not_quiet(run, alerts, now)]
+    known = _rows(run.lake.read(ESCALATION))
+    return advance(office.policies, office.desk.on_call, known, loud, now)
 
 
 def _told_alerts(run: Run, office: _Office) -> dict[str, tuple[Alert, str]]:

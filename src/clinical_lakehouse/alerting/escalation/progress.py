@@ -100,7 +100,8 @@ class _Pager:
     def moved(
         self, alert: Mapping[str, Any], old: Escalation | None
     ) -> tuple[Escalation | None, list[Call]]:
-        if old is None or old.episode != alert["episode"]:
+        is_known = old is not None and old.policy in self.policies  # conf may have lost it since
+        if old is None or not is_known or old.episode != alert["episode"]:
             if alert["state"] == RESOLVED:
                 return old, []
             old = self._started(alert)
@@ -194,9 +195,9 @@ class _Pager:
         """The last one also goes to who is on call now: who acknowledged may be off by then."""
         first = self.policies[one.policy].steps[0]
         people = [by] if by in self.on_call.people else []
-        for name in first.schedules if is_last or not people else ():
-            found = primary(self.on_call.schedules[name], self.now)
-            people += [found.id] if found else []
+        if is_last or not people:
+            found = [primary(self.on_call.schedules[name], self.now) for name in first.schedules]
+            people += [*first.people, *(person.id for person in found if person)]
         due = one.remind_at or self.now
         for person in dict.fromkeys(people):
             for channel in first.channels:

@@ -1,12 +1,13 @@
 """Is somebody on call, and only one, at every moment of the years ahead?"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from clinical_lakehouse.alerting.on_call.schedule import Schedule, Shift
+from clinical_lakehouse.alerting.on_call.schedule import Override, Schedule, Shift
 from clinical_lakehouse.alerting.on_call.shifts import duties, shifts
+from clinical_lakehouse.errors import SettingsError
 
 # Long enough for every clock change and every weekday of a fixed day (a year has 52 weeks and a
 # day, so five years move a date through the week), and for Ramadan, which moves Morocco's clocks.
@@ -38,6 +39,19 @@ def gaps(schedule: Schedule, horizon: timedelta = HORIZON) -> Iterator[Fault]:
     end = _end(schedule, horizon)
     found = shifts(schedule, schedule.starts_at, end)
     yield from _between(schedule.starts_at, found, end)
+
+
+def with_overrides(schedule: Schedule, more: Iterable[Override]) -> Schedule:
+    """The schedule with further overrides, e.g. of a calendar; SettingsError where two overlap,
+    for then two people would be on call."""
+    found = sorted([*schedule.overrides, *more], key=lambda o: (o.start, o.end))
+    for before, after in pairwise(found):
+        if after.start < before.end:
+            raise SettingsError(
+                f"two overrides of {schedule.name!r} overlap from "
+                f"{after.start:%Y-%m-%d %H:%M} UTC; cut one of them"
+            )
+    return replace(schedule, overrides=tuple(found))
 
 
 def _between(start: datetime, found: tuple[Shift, ...], end: datetime) -> Iterator[Fault]:

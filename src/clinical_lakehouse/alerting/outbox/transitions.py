@@ -155,6 +155,8 @@ def dead_letters(messages: Iterable[Message]) -> list[Message]:
 
 def _alike(folded: Iterable[Message], whole: Message) -> list[Message]:
     """Messages share the fate of the one that speaks for them."""
+    if whole.kind != MORE:
+        return []
     return [
         replace(
             m,
