@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from itertools import groupby
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -14,7 +12,13 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.alerting.alert_state import FIRING, Alert
 from clinical_lakehouse.alerting.alerting import alerting_conf
 from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels, notices
-from clinical_lakehouse.alerting.channels.envelope import Outcome, failed_for_good
+from clinical_lakehouse.alerting.channels.dispatch import dispatch
+from clinical_lakehouse.alerting.channels.envelope import (
+    Channel,
+    Envelope,
+    Outcome,
+    failed_for_good,
+)
 from clinical_lakehouse.alerting.channels.reading import ChannelSpec, load_channels, open_channel
 from clinical_lakehouse.alerting.escalation.policy import Policy, load_policies
 from clinical_lakehouse.alerting.escalation.progress import Call, advance
@@ -29,7 +33,7 @@ from clinical_lakehouse.alerting.on_call.notice import shift_notices
 from clinical_lakehouse.alerting.on_call.reading import load_on_call
 from clinical_lakehouse.alerting.outbox import transitions
 from clinical_lakehouse.alerting.outbox.hand_over import step
-from clinical_lakehouse.alerting.outbox.message import PAGE, QUEUED, SENT, Message
+from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
 from clinical_lakehouse.alerting.rules.observations import in_utc
 from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
 from clinical_lakehouse.errors import LakehouseError, SettingsError
@@ -37,7 +41,6 @@ from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, BOOKMARK
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, NOTIFICATION, SILENCE
@@ -48,6 +51,7 @@ _DAY = timedelta(days=1)  # settled messages of a day still count for caps and p
 _TOLD = timedelta(days=100)
 _SHIFTS_BY = "email"
 _NOBODY = "nobody"
+_TAKEN = "acknowledged"
 
 Messages = Mapping[str, Message]
 
@@ -216,44 +220,60 @@ def _taken_back(
 def _hand_over(
     run: Run, office: _Office, messages: Iterable[Message], current: Messages
 ) -> list[Message]:
-    """Send, two channels at a time, and write down what became of it."""
-    ordered = sorted(messages, key=lambda one: one.channel)
-    by_channel = [list(own) for _, own in groupby(ordered, key=lambda one: one.channel)]
-    sent = in_two_threads([partial(_send_all, run, office, own, current) for own in by_channel])
-    settled = [one for own in sent for one in own]
+    """Send, a thread a channel, and write down what became of it."""
+    now, sending, settled = in_utc(run.as_of), _by_id(messages), list[Message]()
+    names = {one.channel for one in sending.values()}
+    channels = {name: _Attentive(run, _opened(run, office.channels[name])) for name in names}
+    letters = [(one.channel, one.envelope) for one in sending.values()]
+    for key, outcome in dispatch(letters, channels, now):
+        message = sending[key]
+        if outcome.reason == _TAKEN:
+            waiting = replace(message, state=QUEUED)
+            settled += transitions.cancel([waiting], [message.alert_id], now, _TAKEN)
+        else:
+            settled += transitions.settle(message, outcome, now, current.values())
     _store(run, settled)
     return settled
 
 
-def _send_all(
-    run: Run, office: _Office, messages: list[Message], current: Messages
-) -> list[Message]:
-    """Send the messages of one channel, but for pages of alerts that were taken in this moment."""
-    now, settled = in_utc(run.as_of), list[Message]()
-    spec = office.channels[messages[0].channel]
-    taken, version = set[str](), run.lake.version(ALERT_ACKNOWLEDGEMENT)
-    read = partial(referred_secret, run, setting=f"channels.{spec.name}.secret")
-    for message in messages:
-        if run.lake.version(ALERT_ACKNOWLEDGEMENT) > version:
-            version = run.lake.version(ALERT_ACKNOWLEDGEMENT)
-            newest = run.lake.read(ALERT_ACKNOWLEDGEMENT)
-            newest = newest.filter(F.col("acknowledged_at") >= run.as_of).select("fingerprint")
-            taken = {row["fingerprint"] for row in newest.collect()}
-        if message.kind == PAGE and message.alert_id in taken:
-            waiting = replace(message, state=QUEUED)
-            settled += transitions.cancel([waiting], taken, now, "acknowledged")
-            continue
-        outcome = _sent(spec, read, message, run)
-        settled += transitions.settle(message, outcome, now, current.values())
-    return settled
+@dataclass(frozen=True)
+class _Attentive:
+    """A channel that sends no page of an alert which somebody takes while the round goes on."""
+
+    run: Run
+    channel: Channel
+
+    def send(self, envelope: Envelope, now: datetime) -> Outcome:
+        """Try once."""
+        if envelope.event == "trigger" and self._is_taken(envelope.alert_id):
+            return failed_for_good(_TAKEN)
+        return self.channel.send(envelope, now)
+
+    def _is_taken(self, alert_id: str) -> bool:
+        taken = self.run.lake.read(ALERT_ACKNOWLEDGEMENT)
+        since = F.col("acknowledged_at") >= self.run.as_of
+        return not taken.filter(since & (F.col("fingerprint") == alert_id)).isEmpty()
 
 
-def _sent(spec: ChannelSpec, read: Any, message: Message, run: Run) -> Outcome:
+@dataclass(frozen=True)
+class _Closed:
+    """A channel that cannot be opened, e.g. because its secret is missing."""
+
+    reason: str
+
+    def send(self, envelope: Envelope, now: datetime) -> Outcome:
+        """Nobody is reached this way."""
+        return failed_for_good(self.reason, is_channel_fault=True)
+
+
+def _opened(run: Run, spec: ChannelSpec) -> Channel:
+    def read(reference: str) -> str:
+        return referred_secret(run, reference, f"channels.{spec.name}.secret")
+
     try:
-        channel = open_channel(spec, lambda reference: read(reference), run.lake.root)
-    except LakehouseError as error:  # its secret is missing: nobody is reached this way
-        return failed_for_good(str(error), is_channel_fault=True)
-    return channel.send(message.envelope, in_utc(run.as_of))
+        return open_channel(spec, read, run.lake.root)
+    except LakehouseError as error:
+        return _Closed(str(error))
 
 
 def _limits(office: _Office) -> dict[str, Any]:
