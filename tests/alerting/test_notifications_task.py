@@ -143,3 +143,6 @@ def test_a_mail_server_that_is_gone_for_good_leads_to_the_last_resort(run, offic
     kept = (run.lake.root / "ops" / "last_resort.jsonl").read_text()
     assert "export_partial" in kept and "Zoe" not in kept
     assert "queued" in {state for _, state in sent(run, "page")}
+    evaluate.execute(at(run, 17))
+    failing = run.lake.read(ALERT).filter("kind = 'channel_failing'").collect()
+    assert [row.labels for row in failing] == ['{"channel": "email"}']

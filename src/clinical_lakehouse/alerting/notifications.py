@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.alerting.alert_state import FIRING, Alert
+from clinical_lakehouse.alerting.alert_state import FIRING, Alert, Sighting
 from clinical_lakehouse.alerting.alerting import alerting_conf
 from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels, notices
 from clinical_lakehouse.alerting.channels.dispatch import dispatch
@@ -36,7 +36,9 @@ from clinical_lakehouse.alerting.outbox.hand_over import step
 from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
 from clinical_lakehouse.alerting.rules.observations import in_utc
 from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
+from clinical_lakehouse.alerting.watchdog import Attempt, watch_channels
 from clinical_lakehouse.errors import LakehouseError, SettingsError
+from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
@@ -67,8 +69,8 @@ class _Office:
 
 
 @task(
-    reads=[NOTIFICATION, ALERT, ALERT_EVENT, ALERT_ACKNOWLEDGEMENT, SILENCE],
-    writes=[ESCALATION, MESSAGE, BOOKMARK],
+    reads=[NOTIFICATION, ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    writes=[ESCALATION, MESSAGE, BOOKMARK, ALERT_EVENT],
 )
 def deliver(run: Run) -> Metrics:
     """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
@@ -89,6 +91,7 @@ def deliver(run: Run) -> Metrics:
     run.lake.upsert(ESCALATION, run.lake.frame(ESCALATION, moved))
     move_bookmarks(run, _READER, {ALERT_EVENT.name: version})
     settled = _hand_over(run, office, turn.to_send, known | _by_id(turn.changed))
+    _tell_of_channels(run, settled)
     return {"pages_due": len(calls), "messages_new": len(new), **_counted(settled)}
 
 
@@ -234,6 +237,21 @@ def _hand_over(
             settled += transitions.settle(message, outcome, now, current.values())
     _store(run, settled)
     return settled
+
+
+def _tell_of_channels(run: Run, settled: Iterable[Message]) -> None:
+    """A channel on which the last message failed is an event, so that another one tells of it."""
+    at = in_utc(run.as_of)
+    tried = [Attempt(one.channel, at, not one.is_channel_fault) for one in settled]
+    failing = [one for one in watch_channels(tried, at, _DAY) if one.is_firing]
+    emit(run, _READER, [_finding(one) for one in failing])
+
+
+def _finding(seen: Sighting) -> Finding:
+    value, limit = float(seen.value or 0), float(seen.limit or 0)
+    return Finding(
+        seen.kind, seen.severity, seen.labels, value, limit, seen.message, seen.window_at
+    )
 
 
 @dataclass(frozen=True)
