@@ -63,14 +63,8 @@ def test_an_event_becomes_one_alert_and_one_notification_however_often_it_is_eva
     assert len(told(run.lake)) == 1
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        ALERT,
-        *(pytest.param(t, marks=pytest.mark.soak) for t in (ALERT_GROUP, RULE_STANDING)),
-        ALERTING_ROUND,
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", [ALERT, ALERT_GROUP, RULE_STANDING, ALERTING_ROUND])
 def test_killed_before_any_of_its_writes_and_started_again_it_tells_once(run, lost, monkeypatch):
     """Whatever was written before the kill, the next evaluation ends as an undisturbed one."""
     saw(run, site="3")

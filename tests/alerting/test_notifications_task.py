@@ -99,14 +99,8 @@ def test_taken_in_time_nobody_else_is_paged_and_the_end_is_told(run, office):
     assert [state for _, state in sent(run, "resolved")] == ["accepted"]
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        pytest.param(MESSAGE, marks=pytest.mark.soak),
-        ESCALATION,
-        pytest.param(BOOKMARK, marks=pytest.mark.soak),
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", [MESSAGE, ESCALATION, BOOKMARK])
 def test_killed_before_any_of_its_writes_and_started_again_it_pages_once(
     run, office, lost, monkeypatch
 ):
@@ -134,6 +128,7 @@ def test_killed_before_any_of_its_writes_and_started_again_it_pages_once(
     assert len(set(pages)) == 2, "the page and the data manager's notice; copies have their ids"
 
 
+@pytest.mark.soak
 def test_a_mail_server_that_is_gone_for_good_leads_to_the_last_resort(run, office):
     path = Path(os.environ["CLINICAL_CONF_DIR"]) / "alerting" / "channels.yml"
     path.write_text(path.read_text().replace(f"port: {office.port}", "port: 1"))

@@ -102,12 +102,14 @@ def told(spark, tmp_path_factory):
     return lake, said, values, people
 
 
+@pytest.mark.soak
 def test_next_run_takes_what_is_deleted_out_of_silver_and_a_newer_version_back(told):
     _, _, values, people = told
     assert values == [[1, 2, 3, 4, 10], [2, 3], [2, 10, 100, 400]]
     assert people == [2, 1, 2]
 
 
+@pytest.mark.soak
 def test_deleted_person_is_denied_as_by_withdrawal_and_keeps_the_key(told):
     lake, said, _, _ = told
     assert [one["check_consent"]["persons_denied"] for one in said] == [0, 1, 0]
@@ -116,6 +118,7 @@ def test_deleted_person_is_denied_as_by_withdrawal_and_keeps_the_key(told):
     assert lake.read(vault.SUBJECT).count() == 2
 
 
+@pytest.mark.soak
 def test_every_deletion_is_in_the_ledger_and_stays_in_bronze(told):
     lake, _, _, _ = told
     gone = lake.read(FHIR_RESOURCE).filter("is_deleted").collect()
@@ -136,6 +139,7 @@ def test_every_deletion_is_in_the_ledger_and_stays_in_bronze(told):
     assert deleted["1/deleted.0000.ndjson", "Patient"] == 1
 
 
+@pytest.mark.soak
 def test_deletion_that_names_no_resource_is_quarantined_with_its_place(told):
     lake, _, _, _ = told
     rows = lake.read(QUARANTINE).orderBy("entry").collect()

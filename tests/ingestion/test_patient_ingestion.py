@@ -32,6 +32,7 @@ def ndjson(spark, tmp_path_factory):
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_synthea_people_visits_and_observations_reach_silver(ndjson):
     lake, _ = ndjson
     assert lake.read(silver.PATIENT).count() == 10
@@ -40,6 +41,7 @@ def test_synthea_people_visits_and_observations_reach_silver(ndjson):
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_every_row_received_is_loaded_quarantined_or_duplicate(ndjson):
     lake, said = ndjson
     rows = [row.asDict() for row in lake.read(ops.LANDING_FILE).collect()]
@@ -74,6 +76,7 @@ def test_bundles_of_the_same_people_give_the_same_silver(spark, ndjson, tmp_path
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_every_date_of_a_person_is_moved_by_the_persons_own_offset(ndjson):
     lake, _ = ndjson
     sent = lake.read(FHIR_RESOURCE).filter("resource_type = 'Immunization'")
@@ -93,6 +96,7 @@ def test_every_date_of_a_person_is_moved_by_the_persons_own_offset(ndjson):
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_keys_link_rows_of_different_types(ndjson):
     lake, _ = ndjson
     visits = lake.read(silver.ENCOUNTER).select("encounter_key", "subject_key")
@@ -134,6 +138,7 @@ def test_corrupted_and_doubled_lines_of_a_file_are_named_with_file_and_line(run,
 
 
 @NEEDS_SYNTHEA
+@pytest.mark.soak
 def test_lake_does_not_accept_another_key(ndjson):
     lake, _ = ndjson
     key = lake.root / "vault" / "vault.key"

@@ -35,6 +35,7 @@ def _keys(lake, resource_type, ids):
     return {row["id"]: row["k"] for row in rows.select("id", key.alias("k")).collect()}
 
 
+@pytest.mark.soak
 def test_planted_invalid_lines_are_in_quarantine_and_nothing_else(trial):
     lake, truth = trial
     planted = {(row["file"], row["line"]): row["kind"] for row in truth["invalid"]}
@@ -43,6 +44,7 @@ def test_planted_invalid_lines_are_in_quarantine_and_nothing_else(trial):
     assert found == set(planted)
 
 
+@pytest.mark.soak
 def test_quarantine_names_a_reason_and_an_element_but_no_value(trial):
     lake, truth = trial
     rows = lake.read(QUARANTINE).collect()
@@ -52,12 +54,14 @@ def test_quarantine_names_a_reason_and_an_element_but_no_value(trial):
     assert {row.path.split(".")[0] for row in rows if row.path} <= known
 
 
+@pytest.mark.soak
 def test_planted_duplicates_are_found_and_nothing_else(trial):
     lake, truth = trial
     found = {(row.resource_type, row.line) for row in lake.read(DUPLICATE).collect()}
     assert found == {(row["resource_type"], row["line"]) for row in truth["duplicates"]}
 
 
+@pytest.mark.soak
 def test_ledger_adds_up_to_the_lines_of_every_file(trial):
     lake, truth = trial
     received: dict[str, int] = {}
@@ -69,6 +73,7 @@ def test_ledger_adds_up_to_the_lines_of_every_file(trial):
         assert received[name] == count["lines"] - count.get("ignored", 0), name
 
 
+@pytest.mark.soak
 def test_people_who_withdrew_are_in_no_table_of_silver(trial):
     lake, truth = trial
     withdrawn = {row["patient_id"] for row in truth["withdrawn_consents"]}
@@ -82,6 +87,7 @@ def test_people_who_withdrew_are_in_no_table_of_silver(trial):
     assert lake.read(silver.PATIENT).count() == len(present)
 
 
+@pytest.mark.soak
 def test_newest_version_counts_whatever_the_order_of_arrival(trial):
     lake, truth = trial
     withdrawn = {row["patient_id"] for row in truth["withdrawn_consents"]}
@@ -102,6 +108,7 @@ def test_newest_version_counts_whatever_the_order_of_arrival(trial):
     assert len(found) >= len(corrected) * (1 - len(withdrawn) / 40) * 0.7
 
 
+@pytest.mark.soak
 def test_entered_in_error_is_in_silver_no_more(trial):
     lake, truth = trial
     tables = {"Observation": silver.OBSERVATION, "Condition": silver.CONDITION}
@@ -112,6 +119,7 @@ def test_entered_in_error_is_in_silver_no_more(trial):
         assert not present & set(_keys(lake, resource_type, ids).values())
 
 
+@pytest.mark.soak
 def test_trial_columns_are_filled(trial):
     lake, truth = trial
     site_of = {row["patient_id"]: row["site_id"] for row in truth["subjects"]}
@@ -129,6 +137,7 @@ def test_trial_columns_are_filled(trial):
     assert {"SCREENING", "BASELINE"} <= {row.visit_code for row in visits}
 
 
+@pytest.mark.soak
 def test_no_planted_identifier_is_in_any_byte_of_silver(trial):
     lake, truth = trial
     planted = {row["value"] for row in truth["canaries"] if row["scan"]}
@@ -148,6 +157,7 @@ def _texts(folder: Path):
                 yield from (value for value in column.unique().to_pylist() if value)
 
 
+@pytest.mark.soak
 def test_the_scan_would_find_an_identifier(trial):
     lake, truth = trial
     family = next(row["value"] for row in truth["canaries"] if row["kind"] == "names")

@@ -305,6 +305,7 @@ def _contents(folder):
     return [*lines, *(orjson.dumps(resource) for resource in inner)]
 
 
+@pytest.mark.soak
 def test_every_resource_is_valid_by_our_rules_and_by_the_models(exported):
     _, _, folder, say = exported
     for layout in ("bundle", "ndjson"):
@@ -319,6 +320,7 @@ def test_every_resource_is_valid_by_our_rules_and_by_the_models(exported):
         get_fhir_model_class("Bundle").model_validate_json(path.read_bytes())
 
 
+@pytest.mark.soak
 def test_a_bundle_holds_all_that_its_references_lead_to(exported):
     lake, _, folder, _ = exported
     (anna,) = lake.read(silver.PATIENT).filter("NOT is_over_89").collect()
@@ -358,6 +360,7 @@ def _without_keys(lake, table):
     return sorted(str(row) for row in lake.read(table).select(*cells).collect())
 
 
+@pytest.mark.soak
 def test_without_an_agreement_only_years_leave(exported, tmp_path):
     lake, run, _, _ = exported
     key = lake.read(silver.PATIENT).filter("NOT is_over_89").collect()[0].subject_key
@@ -368,12 +371,14 @@ def test_without_an_agreement_only_years_leave(exported, tmp_path):
     assert not [raw for raw in found if b"T" in raw and b":00Z" in raw]
 
 
+@pytest.mark.soak
 def test_an_export_does_not_write_over_another(exported):
     _, run, folder, _ = exported
     with pytest.raises(UsageError, match="exists; give another"):
         FHIRTransformer(folder / "bundle").execute(replace(run))
 
 
+@pytest.mark.soak
 def test_command_writes_one_subject_and_says_what_is_not_kept(exported, tmp_path):
     lake, _, _, _ = exported
     key = lake.read(silver.PATIENT).filter("is_over_89").collect()[0].subject_key
