@@ -30,7 +30,11 @@ def psi(reference: ArrayLike, current: ArrayLike, edges: ArrayLike) -> float:
     Half a row is added to each bin of both samples, so that an empty bin stays finite.
     """
     cuts = np.asarray(edges, dtype=float)
-    was, now = _counts(reference, cuts), _counts(current, cuts)
+    return psi_of_counts(binned(reference, cuts), binned(current, cuts))
+
+
+def psi_of_counts(was: Floats, now: Floats) -> float:
+    """Population stability index of two samples' counts by bin; see `psi`."""
     kept = (was + now) > 0
     p, q = _smoothed(was[kept]), _smoothed(now[kept])
     return float(((q - p) * np.log(q / p)).sum())
@@ -56,7 +60,8 @@ def ks(reference: ArrayLike, current: ArrayLike) -> Distance:
     return Distance(float(found.statistic), float(found.pvalue))
 
 
-def _counts(values: ArrayLike, cuts: Floats) -> Floats:
+def binned(values: ArrayLike, cuts: Floats) -> Floats:
+    """How many values lie in each bin between inner edges; missing ones are the last bin."""
     given = np.asarray(values, dtype=float)
     index = np.where(np.isnan(given), cuts.size + 1, np.searchsorted(cuts, given, side="left"))
     return np.bincount(index, minlength=cuts.size + 2).astype(float)
