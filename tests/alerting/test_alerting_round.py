@@ -194,7 +194,7 @@ def test_alert_of_a_round_is_explained():
         '{table="silver.patient"} firing: 0.9 against quality_score_min 0.95',
         "what to do: runbooks/quality_score_low.md",
     ]
-    assert lines[4].startswith("operators by route {}:{alertname=")
+    assert lines[4].startswith("working_hours by route {}:{alertname=")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_silenced_for_some_hours_and_ended_early(run, says):
 
 def test_routes_and_rules_are_tried_without_a_lake(says):
     code, text = says("test-route", "alertname=drift_high", "severity=critical")
-    assert (code, text.split("\t")[0]) == (0, "operators")
+    assert (code, text.split("\t")[0]) == (0, "page")
     assert says("test-route", "nonsense")[0] != 0
     code, text = says("test")
     assert code == 0 and text.endswith("tests of rules, no fault\n")
