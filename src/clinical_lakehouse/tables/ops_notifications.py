@@ -28,9 +28,9 @@ ESCALATION = Table(
 
 MESSAGE = Table(
     name="ops.message",
-    comment="One row per message to one recipient on one channel, and what became of it.",
+    comment="One row per change of a message to one recipient on one channel; the last one holds.",
     owner=_OWNER,
-    key=("message_id",),
+    key=("message_id", "revision"),
     columns=(
         Column("message_id", "STRING", "The idempotency key.", False),
         Column("group_id", "STRING", "What is told, whoever it goes to.", False),
@@ -53,6 +53,7 @@ MESSAGE = Table(
         Column("is_channel_fault", "BOOLEAN", "The channel failed, not the recipient.", False),
         Column("is_cancelled", "BOOLEAN", "Taken back before it went out.", False),
         Column("folded_into", "STRING", "The message that says how many more there are."),
+        Column("revision", "BIGINT", "Number of the change, from 0.", False),
     ),
     checks=(is_one_of("state", "queued", "sent", "accepted", "failed", "expired"),),
     retention_days=730,
