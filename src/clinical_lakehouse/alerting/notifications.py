@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.alerting.alert_state import FIRING, Alert, Sighting
 from clinical_lakehouse.alerting.alerting import alerting_conf
-from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels, notices
+from clinical_lakehouse.alerting.audience import notices
 from clinical_lakehouse.alerting.channels.dispatch import dispatch
 from clinical_lakehouse.alerting.channels.envelope import (
     Channel,
@@ -20,18 +20,15 @@ from clinical_lakehouse.alerting.channels.envelope import (
     Outcome,
     failed_for_good,
 )
-from clinical_lakehouse.alerting.channels.reading import ChannelSpec, load_channels, open_channel
-from clinical_lakehouse.alerting.escalation.policy import Policy, load_policies
+from clinical_lakehouse.alerting.channels.reading import ChannelSpec, open_channel
 from clinical_lakehouse.alerting.escalation.progress import Call, advance
 from clinical_lakehouse.alerting.messages.compose import (
-    Desk,
     call_messages,
     notice_messages,
     shift_messages,
 )
-from clinical_lakehouse.alerting.messages.templates import load_templates
+from clinical_lakehouse.alerting.office import Office, load_office
 from clinical_lakehouse.alerting.on_call.notice import shift_notices
-from clinical_lakehouse.alerting.on_call.reading import load_on_call
 from clinical_lakehouse.alerting.outbox import transitions
 from clinical_lakehouse.alerting.outbox.hand_over import step
 from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
@@ -64,16 +61,6 @@ Messages = Mapping[str, Message]
 
 
 @dataclass(frozen=True)
-class _Office:
-    """What conf/alerting says of people, words, escalations and channels."""
-
-    desk: Desk
-    policies: Mapping[str, Policy]
-    catalogue: Catalogue
-    channels: Mapping[str, ChannelSpec]
-
-
-@dataclass(frozen=True)
 class _Stood:
     """What the tables say when the round begins; `told` has each alert with its escalation."""
 
@@ -89,7 +76,8 @@ class _Stood:
 )
 def deliver(run: Run) -> Metrics:
     """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
-    office, now, version = _office(), in_utc(run.as_of), run.lake.version(ALERT_EVENT)
+    office = _office(run)
+    now, version = in_utc(run.as_of), run.lake.version(ALERT_EVENT)
     stood = _stood(run, office)
     moved, calls = _escalated(run, office, stood, now)
     new = [
@@ -110,20 +98,16 @@ def deliver(run: Run) -> Metrics:
     return {"pages_due": len(calls), "messages_new": fresh, **_counted(settled)}
 
 
-def _office() -> _Office:
-    conf = conf_dir()
-    on_call, channels = load_on_call(conf), load_channels(conf)
-    personal = {name: spec.is_personal for name, spec in channels.items()}
-    templates = load_templates(conf, load_labels(conf))
-    return _Office(
-        Desk(on_call, templates, personal),
-        load_policies(conf, on_call, personal),
-        load_catalogue(conf, on_call, personal, templates),
-        channels,
-    )
+def _office(run: Run) -> Office:
+    """A key that is missing costs the links in pages, never the pages."""
+    office = load_office(conf_dir())
+    try:
+        return office.with_links(partial(_secret, run))
+    except LakehouseError:
+        return office
 
 
-def _stood(run: Run, office: _Office) -> _Stood:
+def _stood(run: Run, office: Office) -> _Stood:
     """Everything that the round needs to know, read at once."""
     read, since = run.lake.read, bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
     told = read(NOTIFICATION).filter(F.col("decided_at") > run.as_of - _TOLD).orderBy("decided_at")
@@ -137,7 +121,7 @@ def _stood(run: Run, office: _Office) -> _Stood:
     return _Stood(named, found[1], silences_of(found[4]), found[5])
 
 
-def _receivers(office: _Office, told: Iterable[Row]) -> dict[str, str]:
+def _receivers(office: Office, told: Iterable[Row]) -> dict[str, str]:
     """Which escalation each alert goes to that alerting decided to tell of."""
     receivers: dict[str, str] = {}
     for row in told:
@@ -152,7 +136,7 @@ def _receivers(office: _Office, told: Iterable[Row]) -> dict[str, str]:
 
 
 def _escalated(
-    run: Run, office: _Office, stood: _Stood, now: datetime
+    run: Run, office: Office, stood: _Stood, now: datetime
 ) -> tuple[list[Row], list[Call]]:
     """Escalations that move, and the calls that are due; what is kept quiet stands still."""
     loud = [_facts(one, policy) for one, policy in _not_quiet(run, stood, now)]
@@ -202,7 +186,7 @@ def _facts(alert: Alert, policy: str) -> Row:
 
 
 def _pages(
-    office: _Office,
+    office: Office,
     calls: Iterable[Call],
     alerts: Mapping[str, tuple[Alert, str]],
     now: datetime,
@@ -211,7 +195,7 @@ def _pages(
     yield from call_messages(office.desk, calls, facts, now)
 
 
-def _notices(office: _Office, new: Iterable[Row], now: datetime) -> Iterator[Message]:
+def _notices(office: Office, new: Iterable[Row], now: datetime) -> Iterator[Message]:
     """Messages of events that came since the last run."""
     events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in new}
     for event in events.values():
@@ -219,7 +203,7 @@ def _notices(office: _Office, new: Iterable[Row], now: datetime) -> Iterator[Mes
         yield from notice_messages(office.desk, found, events, now)
 
 
-def _shifts(office: _Office, now: datetime) -> Iterator[Message]:
+def _shifts(office: Office, now: datetime) -> Iterator[Message]:
     for schedule in office.desk.on_call.schedules.values():
         found = (one for one in shift_notices(schedule, now) if _SHIFTS_BY in _contacts(one.shift))
         yield from shift_messages(office.desk, found, _SHIFTS_BY, now)
@@ -258,7 +242,7 @@ def _taken_back(
 
 
 def _hand_over(
-    run: Run, office: _Office, messages: Iterable[Message], current: Messages
+    run: Run, office: Office, messages: Iterable[Message], current: Messages
 ) -> list[Message]:
     """Send, a thread a channel, and write down what became of it."""
     now, sending, settled = in_utc(run.as_of), _by_id(messages), list[Message]()
@@ -321,21 +305,22 @@ class _Closed:
         return failed_for_good(self.reason, is_channel_fault=True)
 
 
-def _opened(run: Run, spec: ChannelSpec) -> Channel:
-    def read(reference: str) -> str:
-        return referred_secret(run, reference, f"channels.{spec.name}.secret")
+def _secret(run: Run, reference: str) -> str:
+    return referred_secret(run, reference, "a secret of conf/alerting/channels.yml")
 
+
+def _opened(run: Run, spec: ChannelSpec) -> Channel:
     try:
-        return open_channel(spec, read, run.lake.root)
+        return open_channel(spec, partial(_secret, run), run.lake.root)
     except LakehouseError as error:
         return _Closed(str(error))
 
 
-def _limits(office: _Office) -> dict[str, Any]:
+def _limits(office: Office) -> dict[str, Any]:
     return {name: spec.limit for name, spec in office.channels.items()}
 
 
-def _languages(office: _Office) -> dict[str, str]:
+def _languages(office: Office) -> dict[str, str]:
     """Each address's language."""
     people = office.desk.on_call.people.values()
     return {address: one.language for one in people for address in one.contacts.values()}
