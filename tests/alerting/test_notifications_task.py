@@ -57,6 +57,14 @@ def test_a_critical_alert_pages_who_is_on_call_once_and_then_the_next_step(run, 
     texts = "".join(text for mail in mails(office) for text in mail)
     assert "export_partial" in texts and "S01" in texts
     assert "Zoe" not in texts, "a label that is not allowed, and the detector's own sentence"
+    lake = run.lake.root
+    assert " success run-16" in (lake / "ops" / "alerting_heartbeat").read_text()
+    exported = (lake / "ops" / "alerting.prom").read_text()
+    assert 'alertname="export_partial",severity="critical",state="firing"} 1' in exported
+    # Nobody evaluates any more: the notifications say so themselves.
+    for minutes in (27, 28):
+        deliver.execute(at(run, minutes))
+    assert [one for _, one, _ in mails(office) if "alerting_silent" in one]
 
 
 @pytest.mark.soak

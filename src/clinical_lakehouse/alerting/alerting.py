@@ -20,6 +20,8 @@ from clinical_lakehouse.alerting.alerting_round import (
 )
 from clinical_lakehouse.alerting.dispatch import Notification
 from clinical_lakehouse.alerting.explain import explain_alert
+from clinical_lakehouse.alerting.heartbeat import alive
+from clinical_lakehouse.alerting.open_metrics import write_open_metrics
 from clinical_lakehouse.alerting.rules import observations
 from clinical_lakehouse.alerting.state_rows import (
     Row,
@@ -36,6 +38,7 @@ from clinical_lakehouse.alerting.watchdog import Tick
 from clinical_lakehouse.alerting.webhook_payload import webhook_payload
 from clinical_lakehouse.runtime.reading import rows_of
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
@@ -63,6 +66,12 @@ _HISTORY = timedelta(days=100)
 def evaluate(run: Run) -> Metrics:
     """Judge the rules, bring every alert up to date and decide who is told what."""
     conf = alerting_conf(run.settings)
+    with alive(_sign(run, conf.heartbeat), run.run_id, run.as_of) as trouble:
+        counts = _evaluated(run, conf)
+    return {**counts, **trouble}
+
+
+def _evaluated(run: Run, conf: AlertingConf) -> dict[str, int]:
     last, version = _last_round(run), run.lake.version(ALERT_EVENT)
     seen, before = _stood(run, last)
     done = run_round(conf, seen, before)
@@ -75,7 +84,17 @@ def evaluate(run: Run) -> Metrics:
     }
     ended = {"run_id": run.run_id, "evaluated_at": run.as_of, "event_version": version}
     run.lake.append_rows(ALERTING_ROUND, [{**ended, **counts}])
+    if conf.open_metrics:
+        path = run.lake.root / conf.open_metrics
+        write_open_metrics(path, done.standpoint.alerts.values(), observations.in_utc(run.as_of))
     return counts
+
+
+def _sign(run: Run, target: str) -> str:
+    """Where the sign of life goes: the URL that a reference stands for, or a file of the lake."""
+    if target.partition(":")[0] in ("env", "file", "scope"):
+        return referred_secret(run, target, "heartbeat of conf/alerting/lifecycle.yml")
+    return str(run.lake.root / target) if target else ""
 
 
 def alerting_conf(settings: Settings) -> AlertingConf:

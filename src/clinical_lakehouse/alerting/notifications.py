@@ -35,7 +35,7 @@ from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
 from clinical_lakehouse.alerting.routing.suppression import Silence
 from clinical_lakehouse.alerting.rules.observations import in_utc
 from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
-from clinical_lakehouse.alerting.watchdog import Attempt, watch_channels
+from clinical_lakehouse.alerting.watchdog import Attempt, watch_alerting, watch_channels
 from clinical_lakehouse.errors import LakehouseError, SettingsError
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
@@ -46,7 +46,12 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, BOOKMARK
-from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, NOTIFICATION, SILENCE
+from clinical_lakehouse.tables.ops_alerting import (
+    ALERT_ACKNOWLEDGEMENT,
+    ALERTING_ROUND,
+    NOTIFICATION,
+    SILENCE,
+)
 from clinical_lakehouse.tables.ops_notifications import ESCALATION, MESSAGE
 
 _READER = "notifications-deliver"
@@ -68,10 +73,11 @@ class _Stood:
     events: Sequence[Row]
     silences: Sequence[Silence]
     escalations: Sequence[Row]
+    evaluated_at: datetime | None  # when alerting ran last
 
 
 @task(
-    reads=[NOTIFICATION, ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    reads=[NOTIFICATION, ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE, ALERTING_ROUND],
     writes=[ESCALATION, MESSAGE, BOOKMARK, ALERT_EVENT],
 )
 def deliver(run: Run) -> Metrics:
@@ -93,7 +99,7 @@ def deliver(run: Run) -> Metrics:
     _move_on(run, moved, stood.events, version)
     to_send = [kept[one.message_id] for one in turn.to_send]
     settled = _hand_over(run, office, to_send, known | kept)
-    _tell_of_channels(run, settled)
+    _tell_of_trouble(run, settled, stood.evaluated_at)
     fresh = sum(one.message_id not in known for one in kept.values())
     return {"pages_due": len(calls), "messages_new": fresh, **_counted(settled)}
 
@@ -114,11 +120,12 @@ def _stood(run: Run, office: Office) -> _Stood:
     # At the first run, events of the last day.
     events = read(ALERT_EVENT, since=since).filter(F.col("seen_at") > run.as_of - _DAY)
     others = (ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE, ESCALATION)
-    found = rows_of([told, events, *(read(table) for table in others)])
+    last = read(ALERTING_ROUND).agg(F.max("evaluated_at").alias("at"))
+    found = rows_of([told, events, *(read(table) for table in others), last])
     receivers = _receivers(office, found[0])
     alerts = acknowledged(alerts_of(found[2]), found[3])
     named = {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
-    return _Stood(named, found[1], silences_of(found[4]), found[5])
+    return _Stood(named, found[1], silences_of(found[4]), found[5], found[6][0]["at"])
 
 
 def _receivers(office: Office, told: Iterable[Row]) -> dict[str, str]:
@@ -260,12 +267,16 @@ def _hand_over(
     return settled
 
 
-def _tell_of_channels(run: Run, settled: Iterable[Message]) -> None:
-    """A channel on which the last message failed is an event, so that another one tells of it."""
+def _tell_of_trouble(run: Run, settled: Iterable[Message], evaluated_at: datetime | None) -> None:
+    """A channel on which the last message failed is an event, so that another one tells of it; so
+    is the silence of alerting, once: the next round here tells of it without alerting's help."""
     at = in_utc(run.as_of)
     tried = [Attempt(one.channel, at, not one.is_channel_fault) for one in settled]
-    failing = [one for one in watch_channels(tried, at, _DAY) if one.is_firing]
-    emit(run, _READER, [_finding(one) for one in failing])
+    last = in_utc(evaluated_at) if evaluated_at else None
+    silence = watch_alerting(last, at, alerting_conf(run.settings).interval)
+    began = last or at.replace(hour=0, minute=0, second=0, microsecond=0)
+    seen = [*watch_channels(tried, at, _DAY), replace(silence, window_at=began)]
+    emit(run, _READER, [_finding(one) for one in seen if one.is_firing])
 
 
 def _finding(seen: Sighting) -> Finding:
