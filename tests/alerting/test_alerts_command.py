@@ -1,12 +1,20 @@
 """`clinical-lakehouse alerts`: a person finds out what is wrong, and decides."""
 
+import threading
 from datetime import timedelta
+from http.server import ThreadingHTTPServer
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 from clinical_lakehouse import cli
 from clinical_lakehouse.alerting.alerting import evaluate
+from clinical_lakehouse.alerting.messages.acknowledgement import token
+from clinical_lakehouse.alerting.rules.observations import in_utc
+from clinical_lakehouse.local.acknowledging import Desk, handler
+from clinical_lakehouse.local.bundle import load_bundle
+from clinical_lakehouse.local.workspace import Workspace
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -15,6 +23,8 @@ from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables.ops import ALERT, QUALITY_RESULT
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, SILENCE
 from tests.builders import rows
+
+KEY = b"k" * 32
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +105,41 @@ def test_a_rule_is_tried_on_what_is_stored(says):
     code, text = says("backtest", "quality_score_low", "--days", "1")
     assert code == 0 and "1 firings, 0 of them flaps" in text
     assert "no rule 'x'; known: " in says("backtest", "x")[1]
+
+
+@pytest.fixture
+def links(run):
+    """The address of the page behind links, answered in this process."""
+    workspace = Workspace(load_bundle("dev"), run.lake, run.settings, lambda event: None)
+    desk = Desk(workspace, (KEY,), threading.Lock())
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler(desk)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/ack"
+        server.shutdown()
+
+
+def test_a_link_asks_and_its_button_takes_the_alert_once(run, links):
+    """Mail scanners open links: a GET changes nothing."""
+    (alert,) = run.lake.read(ALERT).filter("labels LIKE '%\"4\"%'").collect()
+    episode = in_utc(alert.starts_at).isoformat()
+    made = token(KEY, alert.fingerprint, episode, "ana", wall_clock())
+    taken = run.lake.read(ALERT_ACKNOWLEDGEMENT).filter("acknowledged_by = 'ana'")
+    asked = requests.get(links, {"t": made}, timeout=30)
+    assert asked.status_code == 200 and "Take this alert, ana?" in asked.text
+    assert asked.headers["Cache-Control"] == "no-store" and taken.isEmpty()
+    assert requests.post(links, params={"t": made}, timeout=30).status_code == 200
+    taken = run.lake.read(ALERT_ACKNOWLEDGEMENT).filter("acknowledged_by = 'ana'")
+    assert [row.fingerprint for row in taken.collect()] == [alert.fingerprint]
+    again = requests.post(links, params={"t": made}, timeout=30)
+    assert again.status_code == 409 and "used already" in again.text
+    forged = requests.post(links, params={"t": made[:-2] + "xx"}, timeout=30)
+    assert forged.status_code == 403 and "was changed" in forged.text
+    assert requests.get(links, timeout=30).status_code == 403
+    assert taken.count() == 1
+
+
+def test_a_link_of_an_earlier_episode_takes_nothing(run, links):
+    (alert,) = run.lake.read(ALERT).filter("labels LIKE '%\"4\"%'").collect()
+    made = token(KEY, alert.fingerprint, "2020-01-01T00:00:00+00:00", "ben", wall_clock())
+    done = requests.post(links, params={"t": made}, timeout=30)
+    assert done.status_code == 409 and "earlier time" in done.text

@@ -1,49 +1,23 @@
 """The job notifications on Delta and a real mail server: pages, escalation, acknowledgement."""
 
-import email
 import os
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.policy import default
 from pathlib import Path
 
 import pytest
-import yaml
 
 from clinical_lakehouse.alerting.alerting import evaluate
 from clinical_lakehouse.alerting.notifications import deliver
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import ALERT, BOOKMARK
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT
 from clinical_lakehouse.tables.ops_notifications import ESCALATION, MESSAGE
-from tests.alerting.fault_servers import mail_server
+from tests.alerting.conftest import mails
 from tests.builders import rows
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)  # a Monday
-
-
-@pytest.fixture
-def office(tmp_path, monkeypatch):
-    """The suite's own conf, with `email` leading to a mail server of the test's."""
-    shutil.copytree(conf_dir(), tmp_path / "conf")
-    path = tmp_path / "conf" / "alerting" / "channels.yml"
-    with mail_server() as server:
-        channels = yaml.safe_load(path.read_text())
-        channels["channels"]["email"]["port"] = server.port
-        path.write_text(yaml.safe_dump(channels))
-        monkeypatch.setenv("CLINICAL_CONF_DIR", str(tmp_path / "conf"))
-        yield server
-
-
-def mails(office):
-    """What arrived: Message-ID, subject, and the text with its HTML."""
-    found = [email.message_from_bytes(raw, policy=default) for _, _, raw in office.messages]
-    return [(one["Message-ID"], one["Subject"], "".join(
-        part.get_content() for part in one.walk() if part.get_content_maintype() == "text"
-    )) for one in found]  # fmt: skip
 
 
 def at(run, minutes):
@@ -64,8 +38,11 @@ def saw(run, minutes, severity="critical"):
 
 
 def sent(run, kind):
-    stored = run.lake.read(MESSAGE).filter(f"kind = '{kind}'").orderBy("created_at", "recipient")
-    return [(row.recipient, row.state) for row in stored.collect()]
+    """Recipient and last state of each message of the kind."""
+    stored = run.lake.read(MESSAGE).filter(f"kind = '{kind}'").orderBy("revision").collect()
+    last = {row.message_id: row for row in stored}.values()
+    in_order = sorted(last, key=lambda row: (row.created_at, row.recipient))
+    return [(row.recipient, row.state) for row in in_order]
 
 
 def test_a_critical_alert_pages_who_is_on_call_once_and_then_the_next_step(run, office):
@@ -80,8 +57,17 @@ def test_a_critical_alert_pages_who_is_on_call_once_and_then_the_next_step(run, 
     texts = "".join(text for mail in mails(office) for text in mail)
     assert "export_partial" in texts and "S01" in texts
     assert "Zoe" not in texts, "a label that is not allowed, and the detector's own sentence"
+    lake = run.lake.root
+    assert " success run-16" in (lake / "ops" / "alerting_heartbeat").read_text()
+    exported = (lake / "ops" / "alerting.prom").read_text()
+    assert 'alertname="export_partial",severity="critical",state="firing"} 1' in exported
+    # Nobody evaluates any more: the notifications say so themselves.
+    for minutes in (27, 28):
+        deliver.execute(at(run, minutes))
+    assert [one for _, one, _ in mails(office) if "alerting_silent" in one]
 
 
+@pytest.mark.soak
 def test_taken_in_time_nobody_else_is_paged_and_the_end_is_told(run, office):
     saw(run, 0)
     round_of(run, 0)
@@ -107,7 +93,7 @@ def test_killed_before_any_of_its_writes_and_started_again_it_pages_once(
     """Handed over once as well: what was stored as sent is tried again after its lease alone."""
     saw(run, 0)
     evaluate.execute(at(run, 0))
-    upsert, replaced = Lakehouse.upsert, Lakehouse.replace
+    writes = (Lakehouse.upsert, Lakehouse.replace, Lakehouse.append_rows)
 
     def killed(write):
         def call(lake, table, *given):
@@ -118,8 +104,8 @@ def test_killed_before_any_of_its_writes_and_started_again_it_pages_once(
         return call
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Lakehouse, "upsert", killed(upsert))
-        patch.setattr(Lakehouse, "replace", killed(replaced))
+        for write in writes:
+            patch.setattr(Lakehouse, write.__name__, killed(write))
         deliver.execute(at(run, 0))
     for minutes in (1, 5):
         round_of(run, minutes)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from clinical_lakehouse.alerting.heartbeat import beat, heartbeat_url
+from clinical_lakehouse.alerting.heartbeat import alive, beat, heartbeat_url
 from clinical_lakehouse.alerting.watchdog import (
     Attempt,
     Tick,
@@ -129,3 +129,16 @@ def test_heartbeat_goes_to_a_file(tmp_path):
     beat(str(tmp_path / "ops" / "heartbeat"), "success", "r7", NOON)
     told = (tmp_path / "ops" / "heartbeat").read_text()
     assert told == "2024-06-30T12:00:00+00:00 success r7\n"
+
+
+def test_a_sign_of_life_tells_how_it_ended_and_costs_nothing_where_nobody_takes_it(tmp_path):
+    file = tmp_path / "sign"
+    with alive(str(file), "r1", NOON) as trouble:
+        assert file.read_text().split()[1:] == ["start", "r1"]
+    assert file.read_text().split()[1:] == ["success", "r1"] and trouble == {}
+    with pytest.raises(KeyError), alive(str(file), "r2", NOON):
+        raise KeyError
+    assert file.read_text().split()[1:] == ["fail", "r2"]
+    with alive("http://127.0.0.1:1/secret", "r3", NOON) as trouble:
+        pass
+    assert "not taken" in trouble["heartbeat"] and "secret" not in trouble["heartbeat"]

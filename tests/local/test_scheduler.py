@@ -259,3 +259,17 @@ def test_a_paused_schedule_does_not_catch_up(tmp_path):
     count = len(store.firings())
     World(make_plan(bundle), store).run(START + timedelta(hours=9), START + timedelta(hours=9))
     assert [f.job for f in store.firings()[count:]] == ["other"]
+
+
+def test_an_urgent_job_starts_at_once_beside_whatever_runs(tmp_path):
+    """`parallel` is 1, and a run of the other job goes on all the time."""
+    urgent = periodic(1, performance_target="PERFORMANCE_OPTIMIZED")
+    plan = make_plan(make_bundle(tmp_path, main=periodic(1), page=urgent), parallel=1)
+    world, begun = World(plan, ScheduleStore()), []
+    world.lasts = lambda firing: (
+        begun.append((firing.job, f"{world.now:%H:%M}"))
+        or timedelta(minutes=1 if firing.job == "page" else 150)
+    )
+    world.run(START, START + timedelta(hours=4, minutes=59))
+    assert [at for job, at in begun if job == "page"] == ["01:00", "02:00", "03:00", "04:00"]
+    assert [at for job, at in begun if job == "main"] == ["01:00", "03:30"]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.alerting.alert_state import RESOLVED
+from clinical_lakehouse.alerting.alert_state import RESOLVED, Alert
 from clinical_lakehouse.alerting.explain import find_alert
 from clinical_lakehouse.alerting.routing.matchers import parse_matchers
 from clinical_lakehouse.alerting.routing.suppression import Silence
@@ -18,6 +18,7 @@ from clinical_lakehouse.tables.ops import ALERT
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, SILENCE
 
 _PARAMS = {"decision": "", "alert": "", "matchers": "", "hours": "", "why": "", "by": ""}
+_PARAMS |= {"nonce": "", "episode": ""}  # of the link that an acknowledgement came by
 _DECISIONS = {"ack": "acknowledged", "silence": "silenced", "unsilence": "unsilenced"}
 _MOST_HOURS = 24 * 30
 
@@ -36,16 +37,30 @@ def _acknowledge(run: Run) -> str:
     alert = find_alert(known, run.param("alert"))
     if alert.state == RESOLVED:
         raise UsageError(f"alert {alert.fingerprint[:12]} is over; `alerts list` names open ones")
+    _refuse_old_link(run, alert)
     row = {
         "fingerprint": alert.fingerprint,
         "acknowledged_at": run.as_of,
         "acknowledged_by": run.params["by"],
         "severity": alert.severity,
         "why": run.params["why"],
+        "nonce": run.params.get("nonce") or None,
         "run_id": run.run_id,
     }
     run.lake.upsert(ALERT_ACKNOWLEDGEMENT, run.lake.frame(ALERT_ACKNOWLEDGEMENT, [row]))
     return alert.fingerprint[:12]
+
+
+def _refuse_old_link(run: Run, alert: Alert) -> None:
+    """A link acknowledges once, and the episode of the alert that it was sent for."""
+    nonce, episode = run.params.get("nonce"), run.params.get("episode")
+    if not nonce:
+        return
+    used = run.lake.read(ALERT_ACKNOWLEDGEMENT).filter(F.col("nonce") == nonce)
+    if not used.isEmpty():
+        raise UsageError("this link was used already; see `clinical-lakehouse alerts list`")
+    if episode != alert.starts_at.isoformat():
+        raise UsageError("this link is of an earlier time that the alert fired; use the newest one")
 
 
 def _silence(run: Run) -> str:

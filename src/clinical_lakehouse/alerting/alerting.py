@@ -1,8 +1,8 @@
 """The job alerting: rules judged, alerts brought up to date, and who is to be told of them."""
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 
 from pyspark.sql import DataFrame
@@ -20,6 +20,8 @@ from clinical_lakehouse.alerting.alerting_round import (
 )
 from clinical_lakehouse.alerting.dispatch import Notification
 from clinical_lakehouse.alerting.explain import explain_alert
+from clinical_lakehouse.alerting.heartbeat import alive
+from clinical_lakehouse.alerting.open_metrics import write_open_metrics
 from clinical_lakehouse.alerting.rules import observations
 from clinical_lakehouse.alerting.state_rows import (
     Row,
@@ -34,7 +36,9 @@ from clinical_lakehouse.alerting.state_rows import (
 )
 from clinical_lakehouse.alerting.watchdog import Tick
 from clinical_lakehouse.alerting.webhook_payload import webhook_payload
+from clinical_lakehouse.runtime.reading import rows_of
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
@@ -62,8 +66,14 @@ _HISTORY = timedelta(days=100)
 def evaluate(run: Run) -> Metrics:
     """Judge the rules, bring every alert up to date and decide who is told what."""
     conf = alerting_conf(run.settings)
+    with alive(_sign(run, conf.heartbeat), run.run_id, run.as_of) as trouble:
+        counts = _evaluated(run, conf)
+    return {**counts, **trouble}
+
+
+def _evaluated(run: Run, conf: AlertingConf) -> dict[str, int]:
     last, version = _last_round(run), run.lake.version(ALERT_EVENT)
-    seen, before = _seen(run, last["event_version"]), _standpoint(run, last["evaluated_at"])
+    seen, before = _stood(run, last)
     done = run_round(conf, seen, before)
     _hand_over(run, done.notifications)
     _keep(run, conf, before, done)
@@ -74,7 +84,17 @@ def evaluate(run: Run) -> Metrics:
     }
     ended = {"run_id": run.run_id, "evaluated_at": run.as_of, "event_version": version}
     run.lake.append_rows(ALERTING_ROUND, [{**ended, **counts}])
+    if conf.open_metrics:
+        path = run.lake.root / conf.open_metrics
+        write_open_metrics(path, done.standpoint.alerts.values(), observations.in_utc(run.as_of))
     return counts
+
+
+def _sign(run: Run, target: str) -> str:
+    """Where the sign of life goes: the URL that a reference stands for, or a file of the lake."""
+    if target.partition(":")[0] in ("env", "file", "scope"):
+        return referred_secret(run, target, "heartbeat of conf/alerting/lifecycle.yml")
+    return str(run.lake.root / target) if target else ""
 
 
 def alerting_conf(settings: Settings) -> AlertingConf:
@@ -89,32 +109,35 @@ def _last_round(run: Run) -> Row:
     return found[0].asDict() if found else {"evaluated_at": None, "event_version": -1}
 
 
-def _seen(run: Run, since: int) -> Seen:
-    """What detectors saw since the last evaluation, and what the rules look at."""
-    return Seen(
-        Tick(observations.in_utc(run.as_of)),
-        observed(run),
-        _rows(run.lake.read(ALERT_EVENT, since=since)),
-        silences_of(_rows(run.lake.read(SILENCE))),
-    )
-
-
-def _standpoint(run: Run, evaluated_at: datetime | None) -> Standpoint:
-    """How things stood after the last evaluation, and what people have acknowledged since."""
-    read = run.lake.read
-    alerts = alerts_of(_rows(read(ALERT)))
+def _stood(run: Run, last: Row) -> tuple[Seen, Standpoint]:
+    """What detectors saw since the last evaluation and what the rules look at; and how things stood
+    after it, with what people have acknowledged since."""
+    read, evaluated_at = run.lake.read, last["evaluated_at"]
+    taken = read(ALERT_ACKNOWLEDGEMENT).filter(F.col("acknowledged_at") > run.as_of - _HISTORY)
+    state = (ALERT, ALERT_GROUP, RULE_STANDING, SILENCE)
+    new = read(ALERT_EVENT, since=last["event_version"])
+    history = _history(run)
+    found = rows_of([*(read(table) for table in state), new, taken, *history])
+    alerts, groups, standings, silences, events, acknowledgements = found[: -len(history)]
+    known = alerts_of(alerts)
     stood = Standpoint(
-        alerts,
-        groups_of(_rows(read(ALERT_GROUP))),
-        standings_of(_rows(read(RULE_STANDING))),
+        known,
+        groups_of(groups),
+        standings_of(standings),
         Tick(observations.in_utc(evaluated_at)) if evaluated_at else None,
     )
-    taken = read(ALERT_ACKNOWLEDGEMENT).filter(F.col("acknowledged_at") > run.as_of - _HISTORY)
-    return with_alerts(stood, acknowledged(alerts, _rows(taken)))
+    now = Tick(observations.in_utc(run.as_of))
+    seen = Seen(now, _series(found[-len(history) :]), events, silences_of(silences))
+    return seen, with_alerts(stood, acknowledged(known, acknowledgements))
 
 
 def observed(run: Run) -> observations.Observations:
     """The series that rules judge, of the last 100 days before the run's as_of."""
+    return _series(rows_of(_history(run)))
+
+
+def _history(run: Run) -> list[DataFrame]:
+    """What detectors and the run ledger wrote in the last 100 days before the run's as_of."""
     read, since = run.lake.read, run.as_of - _HISTORY
 
     def recent(table: Table, moment: str) -> DataFrame:
@@ -122,19 +145,24 @@ def observed(run: Run) -> observations.Observations:
         return read(table).filter(inside)
 
     results = recent(QUALITY_RESULT, "checked_at").groupBy("table_name", "checked_at")
-    scores = results.agg(F.avg("passed_ratio").alias("passed_ratio"))
+    return [
+        results.agg(F.avg("passed_ratio").alias("passed_ratio")),
+        recent(MODEL_METRIC, "window_end_date"),
+        recent(JOB_RUN, "recorded_at"),
+        recent(ALERT_EVENT, "seen_at"),
+    ]
+
+
+def _series(history: Sequence[list[Row]]) -> observations.Observations:
+    scores, metrics, job_runs, events = history
     return observations.collect(
         [
-            *observations.of_quality_results(_rows(scores)),
-            *observations.of_model_metrics(_rows(recent(MODEL_METRIC, "window_end_date"))),
-            *observations.of_job_runs(_rows(recent(JOB_RUN, "recorded_at"))),
-            *observations.of_events(_rows(recent(ALERT_EVENT, "seen_at"))),
+            *observations.of_quality_results(scores),
+            *observations.of_model_metrics(metrics),
+            *observations.of_job_runs(job_runs),
+            *observations.of_events(events),
         ]
     )
-
-
-def _rows(found: DataFrame) -> list[Row]:
-    return [row.asDict() for row in found.collect()]
 
 
 def _hand_over(run: Run, notifications: tuple[Notification, ...]) -> None:

@@ -24,6 +24,7 @@ from clinical_lakehouse.alerting.watchdog import Attempt, Tick, watch_channels, 
 
 _DURATIONS = ("resolve_after", "flap_window", "hold")
 _KEYS = ("interval", *_DURATIONS, "resolve_after_kind", "flaps", "protected", "maintenance")
+_SIGNS = ("heartbeat", "open_metrics")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class AlertingConf:
     interval: timedelta
     protected: tuple[Matcher, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
+    heartbeat: str = ""
+    open_metrics: str = ""
 
     def suppressions(self, silences: Iterable[Silence]) -> Suppressions:
         """What may keep alerts quiet: conf's own, and the silences that people made."""
@@ -90,7 +93,7 @@ def read_alerting_conf(folder: Path, limits: Limits) -> AlertingConf:
     SettingsError names file and line of whatever is wrong.
     """
     routing = read_routing(folder / "routing.yml")
-    parts = read_conf(folder / "lifecycle.yml").mapping(_KEYS, ("interval",))
+    parts = read_conf(folder / "lifecycle.yml").mapping((*_KEYS, *_SIGNS), ("interval",))
     interval = parts["interval"].duration()
     given: dict[str, Any] = {key: parts[key].duration() for key in _DURATIONS if key in parts}
     if "flaps" in parts:
@@ -107,6 +110,7 @@ def read_alerting_conf(folder: Path, limits: Limits) -> AlertingConf:
         interval=interval,
         protected=read_matchers(protected),
         maintenance=tuple(_maintenance(node, routing) for node in listed),
+        **{key: parts[key].text() for key in _SIGNS if key in parts},
     )
 
 

@@ -1,17 +1,18 @@
 """The job notifications: people paged, step by step, and every message brought to its channel."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.alerting.alert_state import FIRING, Alert, Sighting
 from clinical_lakehouse.alerting.alerting import alerting_conf
-from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels, notices
+from clinical_lakehouse.alerting.audience import notices
 from clinical_lakehouse.alerting.channels.dispatch import dispatch
 from clinical_lakehouse.alerting.channels.envelope import (
     Channel,
@@ -19,33 +20,38 @@ from clinical_lakehouse.alerting.channels.envelope import (
     Outcome,
     failed_for_good,
 )
-from clinical_lakehouse.alerting.channels.reading import ChannelSpec, load_channels, open_channel
-from clinical_lakehouse.alerting.escalation.policy import Policy, load_policies
+from clinical_lakehouse.alerting.channels.reading import ChannelSpec, open_channel
 from clinical_lakehouse.alerting.escalation.progress import Call, advance
 from clinical_lakehouse.alerting.messages.compose import (
-    Desk,
     call_messages,
     notice_messages,
     shift_messages,
 )
-from clinical_lakehouse.alerting.messages.templates import load_templates
+from clinical_lakehouse.alerting.office import Office, load_office
 from clinical_lakehouse.alerting.on_call.notice import shift_notices
-from clinical_lakehouse.alerting.on_call.reading import load_on_call
 from clinical_lakehouse.alerting.outbox import transitions
 from clinical_lakehouse.alerting.outbox.hand_over import step
 from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
+from clinical_lakehouse.alerting.routing.suppression import Silence
 from clinical_lakehouse.alerting.rules.observations import in_utc
 from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
-from clinical_lakehouse.alerting.watchdog import Attempt, watch_channels
+from clinical_lakehouse.alerting.watchdog import Attempt, watch_alerting, watch_channels
 from clinical_lakehouse.errors import LakehouseError, SettingsError
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
+from clinical_lakehouse.runtime.reading import rows_of
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, BOOKMARK
-from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, NOTIFICATION, SILENCE
+from clinical_lakehouse.tables.ops_alerting import (
+    ALERT_ACKNOWLEDGEMENT,
+    ALERTING_ROUND,
+    NOTIFICATION,
+    SILENCE,
+)
 from clinical_lakehouse.tables.ops_notifications import ESCALATION, MESSAGE
 
 _READER = "notifications-deliver"
@@ -55,73 +61,77 @@ _SHIFTS_BY = "email"
 _NOBODY = "nobody"
 _TAKEN = "acknowledged"
 
+Row = dict[str, Any]
 Messages = Mapping[str, Message]
 
 
 @dataclass(frozen=True)
-class _Office:
-    """What conf/alerting says of people, words, escalations and channels."""
+class _Stood:
+    """What the tables say when the round begins; `told` has each alert with its escalation."""
 
-    desk: Desk
-    policies: Mapping[str, Policy]
-    catalogue: Catalogue
-    channels: Mapping[str, ChannelSpec]
+    told: Mapping[str, tuple[Alert, str]]
+    events: Sequence[Row]
+    silences: Sequence[Silence]
+    escalations: Sequence[Row]
+    evaluated_at: datetime | None  # when alerting ran last
 
 
 @task(
-    reads=[NOTIFICATION, ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    reads=[NOTIFICATION, ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE, ALERTING_ROUND],
     writes=[ESCALATION, MESSAGE, BOOKMARK, ALERT_EVENT],
 )
 def deliver(run: Run) -> Metrics:
     """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
-    office, now, version = _office(), in_utc(run.as_of), run.lake.version(ALERT_EVENT)
-    alerts = _told_alerts(run, office)
-    moved, calls = _escalated(run, office, alerts, now)
+    office = _office(run)
+    now, version = in_utc(run.as_of), run.lake.version(ALERT_EVENT)
+    stood = _stood(run, office)
+    moved, calls = _escalated(run, office, stood, now)
     new = [
-        *_pages(office, calls, alerts, now),
-        *_notices(run, office, now),
+        *_pages(office, calls, stood.told, now),
+        *_notices(office, stood.events, now),
         *_shifts(office, now),
     ]
     known = _known(run, new, now)
-    taken_back = _by_id(_taken_back(known.values(), alerts, now))
-    known |= taken_back
-    turn = step(known.values(), new, _limits(office), now, _languages(office))
+    taken_back = _by_id(_taken_back(known.values(), stood.told, now))
+    turn = step((known | taken_back).values(), new, _limits(office), now, _languages(office))
     # The outbox before the escalations: a kill between them pages again under the same keys.
-    _store(run, [*taken_back.values(), *turn.changed])
-    run.lake.upsert(ESCALATION, run.lake.frame(ESCALATION, moved))
-    move_bookmarks(run, _READER, {ALERT_EVENT.name: version})
-    settled = _hand_over(run, office, turn.to_send, known | _by_id(turn.changed))
-    _tell_of_channels(run, settled)
-    return {"pages_due": len(calls), "messages_new": len(new), **_counted(settled)}
+    kept = _store(run, [*taken_back.values(), *turn.changed])
+    _move_on(run, moved, stood.events, version)
+    to_send = [kept[one.message_id] for one in turn.to_send]
+    settled = _hand_over(run, office, to_send, known | kept)
+    _tell_of_trouble(run, settled, stood.evaluated_at)
+    fresh = sum(one.message_id not in known for one in kept.values())
+    return {"pages_due": len(calls), "messages_new": fresh, **_counted(settled)}
 
 
-def _office() -> _Office:
-    conf = conf_dir()
-    on_call, channels = load_on_call(conf), load_channels(conf)
-    personal = {name: spec.is_personal for name, spec in channels.items()}
-    templates = load_templates(conf, load_labels(conf))
-    return _Office(
-        Desk(on_call, templates, personal),
-        load_policies(conf, on_call, personal),
-        load_catalogue(conf, on_call, personal, templates),
-        channels,
-    )
+def _office(run: Run) -> Office:
+    """A key that is missing costs the links in pages, never the pages."""
+    office = load_office(conf_dir())
+    try:
+        return office.with_links(partial(_secret, run))
+    except LakehouseError:
+        return office
 
 
-def _escalated(
-    run: Run, office: _Office, alerts: Mapping[str, tuple[Alert, str]], now: datetime
-) -> tuple[list[dict[str, Any]], list[Call]]:
-    """Escalations that move, and the calls that are due; what is kept quiet stands still."""
-    loud = [_facts(one, policy) for one, policy in _not_quiet(run, alerts, now)]
-    known = _rows(run.lake.read(ESCALATION))
-    return advance(office.policies, office.desk.on_call, known, loud, now)
+def _stood(run: Run, office: Office) -> _Stood:
+    """Everything that the round needs to know, read at once."""
+    read, since = run.lake.read, bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
+    told = read(NOTIFICATION).filter(F.col("decided_at") > run.as_of - _TOLD).orderBy("decided_at")
+    # At the first run, events of the last day.
+    events = read(ALERT_EVENT, since=since).filter(F.col("seen_at") > run.as_of - _DAY)
+    others = (ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE, ESCALATION)
+    last = read(ALERTING_ROUND).agg(F.max("evaluated_at").alias("at"))
+    found = rows_of([told, events, *(read(table) for table in others), last])
+    receivers = _receivers(office, found[0])
+    alerts = acknowledged(alerts_of(found[2]), found[3])
+    named = {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
+    return _Stood(named, found[1], silences_of(found[4]), found[5], found[6][0]["at"])
 
 
-def _told_alerts(run: Run, office: _Office) -> dict[str, tuple[Alert, str]]:
-    """Alerts that alerting decided to tell of, each with the escalation that its receiver names."""
-    told = run.lake.read(NOTIFICATION).filter(F.col("decided_at") > run.as_of - _TOLD)
+def _receivers(office: Office, told: Iterable[Row]) -> dict[str, str]:
+    """Which escalation each alert goes to that alerting decided to tell of."""
     receivers: dict[str, str] = {}
-    for row in told.orderBy("decided_at").collect():
+    for row in told:
         if row["receiver"] in (*office.policies, _NOBODY):
             receivers |= dict.fromkeys(json.loads(row["fingerprints"])["firing"], row["receiver"])
         else:
@@ -129,24 +139,37 @@ def _told_alerts(run: Run, office: _Office) -> dict[str, tuple[Alert, str]]:
                 f"conf/alerting/routing.yml: receiver {row['receiver']!r} must be an escalation of "
                 f"escalations.yml, or {_NOBODY}"
             )
-    receivers = {name: one for name, one in receivers.items() if one != _NOBODY}
-    alerts = alerts_of(_rows(run.lake.read(ALERT)))
-    alerts = acknowledged(alerts, _rows(run.lake.read(ALERT_ACKNOWLEDGEMENT)))
-    return {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
+    return {name: one for name, one in receivers.items() if one != _NOBODY}
 
 
-def _not_quiet(
-    run: Run, alerts: Mapping[str, tuple[Alert, str]], now: datetime
-) -> list[tuple[Alert, str]]:
+def _escalated(
+    run: Run, office: Office, stood: _Stood, now: datetime
+) -> tuple[list[Row], list[Call]]:
+    """Escalations that move, and the calls that are due; what is kept quiet stands still."""
+    loud = [_facts(one, policy) for one, policy in _not_quiet(run, stood, now)]
+    return advance(office.policies, office.desk.on_call, stood.escalations, loud, now)
+
+
+def _move_on(run: Run, moved: Sequence[Row], events: Sequence[Row], version: int) -> None:
+    """Write down how far the escalations are, and which events are dealt with."""
+    todo: list[Callable[[], object]] = []
+    if moved:
+        todo.append(partial(run.lake.upsert, ESCALATION, run.lake.frame(ESCALATION, moved)))
+    if events:
+        todo.append(partial(move_bookmarks, run, _READER, {ALERT_EVENT.name: version}))
+    in_two_threads(todo)
+
+
+def _not_quiet(run: Run, stood: _Stood, now: datetime) -> list[tuple[Alert, str]]:
     """Those of the alerts that nothing keeps quiet now; what is over is told in any case."""
-    silences = silences_of(_rows(run.lake.read(SILENCE)))
-    labels = {name: alert.routing_labels for name, (alert, _) in alerts.items()}
-    is_open = {name for name, (alert, _) in alerts.items() if alert.is_open}
-    quiet = alerting_conf(run.settings).suppressions(silences).quiet(labels, now, is_open)
-    return [one for name, one in alerts.items() if name not in is_open or not quiet[name]]
+    labels = {name: alert.routing_labels for name, (alert, _) in stood.told.items()}
+    is_open = {name for name, (alert, _) in stood.told.items() if alert.is_open}
+    suppressions = alerting_conf(run.settings).suppressions(stood.silences)
+    quiet = suppressions.quiet(labels, now, is_open)
+    return [one for name, one in stood.told.items() if name not in is_open or not quiet[name]]
 
 
-def _facts(alert: Alert, policy: str) -> dict[str, Any]:
+def _facts(alert: Alert, policy: str) -> Row:
     """What escalation and templates see of an alert; only allowed labels leave in a message."""
     taken = alert.acknowledged
     return {
@@ -170,7 +193,7 @@ def _facts(alert: Alert, policy: str) -> dict[str, Any]:
 
 
 def _pages(
-    office: _Office,
+    office: Office,
     calls: Iterable[Call],
     alerts: Mapping[str, tuple[Alert, str]],
     now: datetime,
@@ -179,17 +202,15 @@ def _pages(
     yield from call_messages(office.desk, calls, facts, now)
 
 
-def _notices(run: Run, office: _Office, now: datetime) -> Iterator[Message]:
-    """Messages of events that came since the last run; at the first one, of the last day's."""
-    since = bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
-    new = run.lake.read(ALERT_EVENT, since=since).filter(F.col("seen_at") > run.as_of - _DAY)
-    events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in _rows(new)}
+def _notices(office: Office, new: Iterable[Row], now: datetime) -> Iterator[Message]:
+    """Messages of events that came since the last run."""
+    events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in new}
     for event in events.values():
         found = notices(office.catalogue, office.desk.on_call, event, now)
         yield from notice_messages(office.desk, found, events, now)
 
 
-def _shifts(office: _Office, now: datetime) -> Iterator[Message]:
+def _shifts(office: Office, now: datetime) -> Iterator[Message]:
     for schedule in office.desk.on_call.schedules.values():
         found = (one for one in shift_notices(schedule, now) if _SHIFTS_BY in _contacts(one.shift))
         yield from shift_messages(office.desk, found, _SHIFTS_BY, now)
@@ -202,14 +223,21 @@ def _contacts(shift: Any) -> Mapping[str, str]:
 
 def _known(run: Run, new: Iterable[Message], now: datetime) -> dict[str, Message]:
     """Messages of open groups, of the last day, and what there is of those that are new."""
-    stored = run.lake.read(MESSAGE)
     concerned = list(new)
-    waiting = stored.filter(F.col("state").isin(QUEUED, SENT)).select("group_id").distinct()
     about = F.col("settled_at") > F.lit(now - _DAY)
     about |= F.col("message_id").isin(sorted({one.message_id for one in concerned}))
     about |= F.col("alert_id").isin(sorted({one.alert_id for one in concerned if one.alert_id}))
-    found = stored.filter(about).unionByName(stored.join(waiting, "group_id", "left_semi"))
-    return _by_id(Message.of(row) for row in _rows(found))
+    own_group, is_open = Window.partitionBy("group_id"), F.col("state").isin(QUEUED, SENT)
+    stands = _as_it_stands(run.lake.read(MESSAGE).filter(F.col("created_at") > now - _TOLD))
+    grouped = stands.withColumn("_is_waiting", F.bool_or(is_open).over(own_group))
+    found = grouped.filter(about | F.col("_is_waiting")).drop("_is_waiting")
+    return _by_id(Message.of(row) for row in rows_of([found])[0])
+
+
+def _as_it_stands(messages: DataFrame) -> DataFrame:
+    """Each message's last state; every change of one is a row of its own."""
+    newest = F.max_by(F.struct(*messages.columns), "revision").alias("newest")
+    return messages.groupBy("message_id").agg(newest).select("newest.*")
 
 
 def _taken_back(
@@ -221,7 +249,7 @@ def _taken_back(
 
 
 def _hand_over(
-    run: Run, office: _Office, messages: Iterable[Message], current: Messages
+    run: Run, office: Office, messages: Iterable[Message], current: Messages
 ) -> list[Message]:
     """Send, a thread a channel, and write down what became of it."""
     now, sending, settled = in_utc(run.as_of), _by_id(messages), list[Message]()
@@ -239,12 +267,16 @@ def _hand_over(
     return settled
 
 
-def _tell_of_channels(run: Run, settled: Iterable[Message]) -> None:
-    """A channel on which the last message failed is an event, so that another one tells of it."""
+def _tell_of_trouble(run: Run, settled: Iterable[Message], evaluated_at: datetime | None) -> None:
+    """A channel on which the last message failed is an event, so that another one tells of it; so
+    is the silence of alerting, once: the next round here tells of it without alerting's help."""
     at = in_utc(run.as_of)
     tried = [Attempt(one.channel, at, not one.is_channel_fault) for one in settled]
-    failing = [one for one in watch_channels(tried, at, _DAY) if one.is_firing]
-    emit(run, _READER, [_finding(one) for one in failing])
+    last = in_utc(evaluated_at) if evaluated_at else None
+    silence = watch_alerting(last, at, alerting_conf(run.settings).interval)
+    began = last or at.replace(hour=0, minute=0, second=0, microsecond=0)
+    seen = [*watch_channels(tried, at, _DAY), replace(silence, window_at=began)]
+    emit(run, _READER, [_finding(one) for one in seen if one.is_firing])
 
 
 def _finding(seen: Sighting) -> Finding:
@@ -284,30 +316,34 @@ class _Closed:
         return failed_for_good(self.reason, is_channel_fault=True)
 
 
-def _opened(run: Run, spec: ChannelSpec) -> Channel:
-    def read(reference: str) -> str:
-        return referred_secret(run, reference, f"channels.{spec.name}.secret")
+def _secret(run: Run, reference: str) -> str:
+    return referred_secret(run, reference, "a secret of conf/alerting/channels.yml")
 
+
+def _opened(run: Run, spec: ChannelSpec) -> Channel:
     try:
-        return open_channel(spec, read, run.lake.root)
+        return open_channel(spec, partial(_secret, run), run.lake.root)
     except LakehouseError as error:
         return _Closed(str(error))
 
 
-def _limits(office: _Office) -> dict[str, Any]:
+def _limits(office: Office) -> dict[str, Any]:
     return {name: spec.limit for name, spec in office.channels.items()}
 
 
-def _languages(office: _Office) -> dict[str, str]:
+def _languages(office: Office) -> dict[str, str]:
     """Each address's language."""
     people = office.desk.on_call.people.values()
     return {address: one.language for one in people for address in one.contacts.values()}
 
 
-def _store(run: Run, messages: Iterable[Message]) -> None:
-    rows = [one.row for one in _by_id(messages).values()]
-    if rows:
-        run.lake.upsert(MESSAGE, run.lake.frame(MESSAGE, rows))
+def _store(run: Run, messages: Iterable[Message]) -> dict[str, Message]:
+    """Add a row for each message's new state: what a MERGE would do in four times the time."""
+    kept = {
+        one.message_id: replace(one, revision=one.revision + 1) for one in _by_id(messages).values()
+    }
+    run.lake.append_rows(MESSAGE, [one.row for one in kept.values()])
+    return kept
 
 
 def _by_id(messages: Iterable[Message]) -> dict[str, Message]:
@@ -317,7 +353,3 @@ def _by_id(messages: Iterable[Message]) -> dict[str, Message]:
 def _counted(settled: Iterable[Message]) -> dict[str, int]:
     states = [one.state for one in settled]
     return {f"messages_{state}": states.count(state) for state in sorted(set(states))}
-
-
-def _rows(found: DataFrame) -> list[dict[str, Any]]:
-    return [row.asDict() for row in found.collect()]

@@ -3,11 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from clinical_lakehouse.alerting.alert_state import ACKNOWLEDGED, FIRING, Alert
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _PREFIX = "clinical_lakehouse_alerting"
+
+
+def write_open_metrics(path: Path, alerts: Iterable[Alert], evaluated_at: datetime) -> None:
+    """The text as a file; whoever reads it while it changes sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(open_metrics(alerts, evaluated_at), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def open_metrics(alerts: Iterable[Alert], evaluated_at: datetime) -> str:

@@ -181,6 +181,26 @@ def backtest(place: Place, rule: str, days: int) -> None:
     click.echo(f"{len(found.firings)} firings, {found.flaps} of them flaps")
 
 
+@alerts.command()
+@click.option("--port", default=8477, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Behind a TLS proxy.")
+@placed
+def serve(place: Place, port: int, host: str) -> None:
+    """Answer the links in pages: who presses the button takes the alert.
+
+    \b
+    Example:  clinical-lakehouse alerts serve --port 8477
+    """
+    from clinical_lakehouse.local.acknowledging import serve as answer
+    from clinical_lakehouse.local.progress import watch
+
+    def ready(address: str) -> None:
+        click.echo(f"answering links at {address}; Ctrl-C stops")
+
+    with watch() as listen:
+        answer(place.root, place.env, (host, port), listen, ready)
+
+
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -32,6 +32,7 @@ class Job:
     max_concurrent_runs: int = 1
     is_queued: bool = False
     warn_after_seconds: int = 0
+    is_urgent: bool = False  # performance_target: PERFORMANCE_OPTIMIZED
 
     @property
     def most_runs(self) -> int:
@@ -67,4 +68,5 @@ def read_job(definition: Definition) -> Job:
         max_concurrent_runs=definition.count(content, "max_concurrent_runs", 1),
         is_queued=bool((content.get("queue") or {}).get("enabled", False)),
         warn_after_seconds=warning_after(definition, content),
+        is_urgent=content.get("performance_target") == "PERFORMANCE_OPTIMIZED",
     )

@@ -37,6 +37,8 @@ def schedule_here(
         store = ScheduleStore(folder / "state.sqlite")
         try:
             workspace = open_workspace(bundle, root, listen)
+            is_urgent = any(job.is_urgent for job in plan.jobs.values())
+            is_alone = plan.parallel == 1 and not is_urgent
             ports = Ports(
                 look_at=lambda trigger, memory: _look(trigger, memory, root),
                 start=lambda firing: None,
@@ -46,7 +48,7 @@ def schedule_here(
             )
 
             def work(firing: Firing) -> bool:
-                place = replace(workspace, stops=loop.stops, is_alone=plan.parallel == 1)
+                place = replace(workspace, stops=loop.stops, is_alone=is_alone)
                 kind = plan.trigger(firing.job).kind
                 cause = Cause(kind if kind not in TIMED else "schedule", firing.due_at)
                 return place.run(Request(firing.job, run_id=firing.run_id, cause=cause)).ok

@@ -29,7 +29,7 @@ Work = Callable[[Firing], bool]
 
 
 class SchedulerLoop:
-    """One process that schedules: looks in one thread, runs in `plan.parallel` others."""
+    """One process that schedules: looks in one thread, runs in others."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class SchedulerLoop:
         self._stoppers: set[Callable[[], None]] = set()
         self._failure: BaseException | None = None
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # we say what happens
-        threads = {"looks": ThreadPoolExecutor(1), "runs": ThreadPoolExecutor(plan.parallel)}
+        at_once = plan.parallel + sum(job.is_urgent for job in plan.jobs.values())
+        threads = {"looks": ThreadPoolExecutor(1), "runs": ThreadPoolExecutor(at_once)}
         defaults = {"misfire_grace_time": None, "max_instances": _PILED_UP}
         self._clockwork = BackgroundScheduler(
             executors=threads, job_defaults=defaults, timezone=UTC, daemon=True

@@ -71,9 +71,13 @@ class LakeEngine:
             return _Marked(spark.addTag, spark.removeTag, spark.interruptTag, spark.interruptAll)
         # A classic session's own tags are known only to the thread that set them.
         jobs = spark.sparkContext
-        return _Marked(
-            jobs.addJobTag, jobs.removeJobTag, jobs.cancelJobsWithTag, jobs.cancelAllJobs
-        )
+
+        def add(tag: str) -> None:
+            """A pool of its own as well: a short task's jobs do not queue behind a long one's."""
+            jobs.addJobTag(tag)
+            jobs.setLocalProperty("spark.scheduler.pool", tag)
+
+        return _Marked(add, jobs.removeJobTag, jobs.cancelJobsWithTag, jobs.cancelAllJobs)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from clinical_lakehouse.runtime.arguments import default_root, own_parameters, parse_arguments
 from clinical_lakehouse.runtime.clock import new_run_id, parse_as_of, wall_clock
 from clinical_lakehouse.runtime.failures import one_line
+from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.journal import as_json
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.ledger import code_version, task_rows
@@ -69,10 +70,13 @@ def _prepared(task: Executable, given: Mapping[str, str]) -> Run:
 
 
 def open_lake(given: Mapping[str, str]) -> Lakehouse:
-    """The lake that `root` (local), or `catalog` (Unity Catalog), names."""
+    """The lake that `root` (local), or `catalog` (Unity Catalog), names; a folder that cannot be
+    one is refused before Spark is started."""
+    root, catalog = Path(given.get("root") or default_root()).resolve(), given.get("catalog")
+    if not catalog:
+        check_format(root)
     spark = open_session(given.get("master"), given.get("remote"))
-    root = Path(given.get("root") or default_root()).resolve()
-    return Lakehouse(spark, root, given.get("catalog") or None)
+    return Lakehouse(spark, root, catalog or None)
 
 
 def _reported(task: Executable, given: Mapping[str, str], result: Path) -> Metrics:

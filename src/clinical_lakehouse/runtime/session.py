@@ -32,6 +32,7 @@ _LOCAL_SETTINGS = {
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.autoBroadcastJoinThreshold": "32m",
+    "spark.scheduler.mode": "FAIR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # A table's log holds 1.2 MB of the driver and a query's history 50 kB: the defaults (10,000

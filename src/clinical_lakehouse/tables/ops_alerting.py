@@ -61,6 +61,7 @@ ALERT_ACKNOWLEDGEMENT = Table(
         Column("acknowledged_by", "STRING", "Who.", False),
         Column("severity", "STRING", "How bad the alert was then.", False),
         Column("why", "STRING", "What the person wrote."),
+        Column("nonce", "STRING", "Of the link that it was given by; a link is good for one."),
         Column("run_id", "STRING", "The run that wrote it down.", False),
     ),
     retention_days=730,

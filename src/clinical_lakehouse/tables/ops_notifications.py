@@ -26,11 +26,28 @@ ESCALATION = Table(
     checks=(is_one_of("state", "running", "acknowledged", "resolved", "unanswered"),),
 )
 
+DIGEST = Table(
+    name="ops.digest",
+    comment="One row per digest of an audience: what it told, which the next one compares with.",
+    owner=_OWNER,
+    key=("audience", "until_at"),
+    columns=(
+        Column("audience", "STRING", "An audience of conf/alerting/notifications.yml.", False),
+        Column("until_at", "TIMESTAMP", "The end of what it tells of.", False),
+        Column("period", "STRING", "daily or weekly.", False),
+        Column("figures", "STRING", "JSON: figure to value.", False),
+        Column("groups", "STRING", "JSON: title to group to people.", False, Phi.QUASI),
+        Column("run_id", "STRING", "The run that made it.", False),
+    ),
+    checks=(is_one_of("period", "daily", "weekly"),),
+    retention_days=730,
+)
+
 MESSAGE = Table(
     name="ops.message",
-    comment="One row per message to one recipient on one channel, and what became of it.",
+    comment="One row per change of a message to one recipient on one channel; the last one holds.",
     owner=_OWNER,
-    key=("message_id",),
+    key=("message_id", "revision"),
     columns=(
         Column("message_id", "STRING", "The idempotency key.", False),
         Column("group_id", "STRING", "What is told, whoever it goes to.", False),
@@ -53,6 +70,7 @@ MESSAGE = Table(
         Column("is_channel_fault", "BOOLEAN", "The channel failed, not the recipient.", False),
         Column("is_cancelled", "BOOLEAN", "Taken back before it went out.", False),
         Column("folded_into", "STRING", "The message that says how many more there are."),
+        Column("revision", "BIGINT", "Number of the change, from 0.", False),
     ),
     checks=(is_one_of("state", "queued", "sent", "accepted", "failed", "expired"),),
     retention_days=730,

@@ -59,7 +59,7 @@ def load_channels(conf: Path) -> dict[str, ChannelSpec]:
 
     SettingsError names file and line of the first fault.
     """
-    top = read_fields(conf / FILE, conf.parent).allow("channels", LAST_RESORT)
+    top = read_fields(conf / FILE, conf.parent).allow("channels", LAST_RESORT, "acknowledgement")
     found = {name: _spec(name, fields) for name, fields in top.named("channels")}
     if LAST_RESORT in found:
         raise top.refusal("last_resort stands beside channels, not among them", "channels")

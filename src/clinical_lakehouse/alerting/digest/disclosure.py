@@ -50,7 +50,9 @@ class Sight:
             texts = [
                 self._cell(value, name in side) for value, side in zip(values, gone, strict=True)
             ]
-            is_open = not any(name in side for side in gone)
+            if not group.before:  # the first digest of an audience has nothing to compare with
+                texts[1] = figures.NOT_KNOWN
+            is_open = bool(group.before) and not any(name in side for side in gone)
             change = _signed(values[0] - values[1], "people") if is_open else figures.NOT_KNOWN
             shown = visible({"name": name}, {"name": "word"})["name"] or figures.NOT_KNOWN
             yield shown, texts[0], texts[1], change

@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -55,6 +55,7 @@ class Digest:
 def render_digest(data: DigestData, *, hides_small: bool, language: str = "en") -> Digest:
     """The digest for an audience. Over 150 kB it loses pictures, the last one first."""
     words, sight = WORDS.get(language, WORDS["en"]), Sight(hides_small)
+    data = _in_words(data, words)
     view = _view(data, words, sight)
     view["language"] = language if language in WORDS else "en"
     drawn = [_chart(at, one, words, sight) for at, one in enumerate(data.series[:_MOST_CHARTS])]
@@ -64,6 +65,16 @@ def render_digest(data: DigestData, *, hides_small: bool, language: str = "en") 
         if found.size_bytes <= LARGEST_BYTES or not images:
             return found
         images = images[:-1]
+
+
+def _in_words(data: DigestData, words: Mapping[str, str]) -> DigestData:
+    """The names of figures, groups and charts in the reader's language, where there is a word."""
+    return replace(
+        data,
+        figures=[replace(one, name=words.get(one.name, one.name)) for one in data.figures],
+        groups=[replace(one, title=words.get(one.title, one.title)) for one in data.groups],
+        series=[replace(one, title=words.get(one.title, one.title)) for one in data.series],
+    )
 
 
 def _view(data: DigestData, words: Mapping[str, str], sight: Sight) -> dict[str, Any]:

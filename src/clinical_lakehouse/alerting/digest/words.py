@@ -63,5 +63,13 @@ WORDS = {
         "verriete (–).",
         "footer": "Aus den Tabellen des Lakehouse, {since} bis {until}, für {audience}.",
         "first": "erster Bericht, kein Vergleich",
+        # Names of figures, groups and charts, which English has as they are.
+        "Quality score": "Qualitätswert",
+        "People on study": "Personen in der Studie",
+        "Resources in quarantine": "Ressourcen in Quarantäne",
+        "Open alerts": "Offene Alarme",
+        "People on study by site": "Personen in der Studie nach Zentrum",
+        "Quality score, four weeks": "Qualitätswert, vier Wochen",
+        "Runs a day, four weeks": "Läufe am Tag, vier Wochen",
     },
 }

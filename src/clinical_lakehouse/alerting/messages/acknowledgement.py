@@ -10,9 +10,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.yaml_fields import read_fields
 
+FILE = "alerting/channels.yml"
 LIFETIME = timedelta(hours=24)
 _LEAST_KEY_BYTES = 32
 _INSTEAD = "acknowledge with `clinical-lakehouse alerts ack ID` instead"
@@ -26,6 +29,28 @@ class Acknowledgement:
     episode: str
     person: str
     nonce: str
+
+
+@dataclass(frozen=True)
+class LinkConf:
+    """Where the page stands that links lead to, and a reference to the key that signs them."""
+
+    url: str
+    secret: str
+
+
+def load_links(conf: Path) -> LinkConf | None:
+    """`acknowledgement` of channels.yml; None where it is left out, SettingsError for a fault."""
+    top = read_fields(conf / FILE, conf.parent)
+    if "acknowledgement" not in top.content:
+        return None
+    fields = top.inner("acknowledgement").allow("url", "secret")
+    url, secret = fields.text("url"), fields.text("secret")
+    if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")) or "?" in url:
+        raise fields.refusal("url must be https and without a query", "url")
+    if secret.partition(":")[0] not in ("env", "file", "scope"):
+        raise fields.refusal("secret must be a reference (env:NAME), not the secret", "secret")
+    return LinkConf(url, secret)
 
 
 def token(key: bytes, alert_id: str, episode: str, person: str, issued_at: datetime) -> str:

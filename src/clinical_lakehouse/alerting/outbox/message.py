@@ -19,7 +19,7 @@ _MOMENTS = ("created_at", "due_at", "expires_at", "sent_at", "settled_at", "retr
 
 @dataclass(frozen=True)
 class Message:
-    """A row of the outbox; key `message_id`.
+    """A row of the outbox; key `message_id` and `revision` (-1: not stored yet).
 
     `group_id` names what is to be told, whoever and whatever channel it goes to: one accepted
     message of a group is enough not to need the last resort. `state` is queued, sent (handed over,
@@ -49,6 +49,7 @@ class Message:
     is_channel_fault: bool = False
     is_cancelled: bool = False
     folded_into: str | None = None
+    revision: int = -1
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Message":
