@@ -13,6 +13,7 @@ import click
 from rich.text import Text
 
 from clinical_lakehouse.cli.alerts import alerts
+from clinical_lakehouse.cli.audit import audit
 from clinical_lakehouse.cli.backfill import backfill
 from clinical_lakehouse.cli.bundle import bundle
 from clinical_lakehouse.cli.coding import coding
@@ -308,7 +309,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, scheduler)
-_REVIEWS = (quarantine, coding, alerts)
+_REVIEWS = (quarantine, coding, alerts, audit)
 _FILES = (simulate, view, deidentify, export_fhir)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)

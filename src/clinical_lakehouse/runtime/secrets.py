@@ -17,13 +17,22 @@ def vault_secret(run: Run, may_make: bool = False) -> bytes:
 
     Raises SettingsError where it is missing, malformed or readable by others.
     """
-    return _vault_secret(run, "vault_secret", run.settings.privacy.vault_secret, may_make)
+    reference = run.settings.privacy.vault_secret
+    return _vault_secret(run, "privacy.vault_secret", reference, may_make)
+
+
+def audit_seed(run: Run, may_make: bool = False) -> bytes:
+    """The private key that signs the audit: 32 bytes (RFC 8032), found and made as the lake's own
+    secret is."""
+    return _vault_secret(run, "retention.audit_key", run.settings.retention.audit_key, may_make)
 
 
 def previous_vault_secret(run: Run) -> bytes | None:
     """The secret that the vault was sealed with before, where the settings name one."""
     reference = run.settings.privacy.vault_secret_previous
-    return _vault_secret(run, "vault_secret_previous", reference, False) if reference else None
+    return (
+        _vault_secret(run, "privacy.vault_secret_previous", reference, False) if reference else None
+    )
 
 
 def _vault_secret(run: Run, setting: str, reference: str, may_make: bool) -> bytes:
@@ -31,9 +40,9 @@ def _vault_secret(run: Run, setting: str, reference: str, may_make: bool) -> byt
     if kind == "env" and name:
         return _from_hex(os.environ.get(name, ""), name, setting)
     if kind == "scope" and "/" in name:
-        return _from_hex(_from_scope(name, f"privacy.{setting}"), name, setting)
+        return _from_hex(_from_scope(name, setting), name, setting)
     if kind != "file" or not name or "/" in name:
-        raise SettingsError(f"privacy.{setting} must be file:<name>, env:<NAME> or scope:<s>/<key>")
+        raise SettingsError(f"{setting} must be file:<name>, env:<NAME> or scope:<s>/<key>")
     path = run.lake.root / "vault" / name
     if may_make and not path.exists():
         _make(path)
@@ -74,7 +83,7 @@ def _from_hex(text: str, name: str, setting: str) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != _KEY_BYTES:
-        raise SettingsError(f"set {name} to 64 hex digits (privacy.{setting} refers to it)")
+        raise SettingsError(f"set {name} to 64 hex digits ({setting} refers to it)")
     return secret
 
 

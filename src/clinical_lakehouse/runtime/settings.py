@@ -76,10 +76,11 @@ class Privacy(_Section):
 
 
 class Retention(_Section):
-    """How long data and audit are kept."""
+    """How long data and audit are kept, and the reference to the key that signs the audit."""
 
     data_retention_days: int
     audit_log_enabled: bool
+    audit_key: str
 
 
 class Completeness(_Section):
