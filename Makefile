@@ -13,7 +13,7 @@ demo: $(INSTALLED)  ## Simulate a trial, run the whole chain on it, write the re
 	@$(BIN)/clinical-lakehouse --root $(LAKE) demo
 
 test: $(INSTALLED)  ## Tests; `make test SOAK=share` or `SOAK=all` with slow ones too
-	$(BIN)/python -m pytest --numprocesses=$(or $(WORKERS),2) --dist=loadfile --soak=$(or $(SOAK),none)
+	$(BIN)/python -m pytest --numprocesses=$(or $(WORKERS),2) --dist=loadfile --no-loadscope-reorder --soak=$(or $(SOAK),none)
 
 venv: $(INSTALLED)  ## The environment in .venv
 

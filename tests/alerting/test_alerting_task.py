@@ -137,6 +137,7 @@ def test_a_silenced_alert_says_by_whom_and_until_when(run):
     assert "silenced by Ada: move, until 2024-06-30 13:00" in alert.explanation
 
 
+@pytest.mark.soak
 def test_a_second_evaluation_reads_no_event_again(run):
     saw(run, site="3")
     evaluate.execute(run)

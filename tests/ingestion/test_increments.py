@@ -135,6 +135,7 @@ def _ages(lake):
     return [tuple(row) for row in rows]
 
 
+@pytest.mark.soak
 def test_birth_year_goes_on_the_90th_birthday_without_a_new_file(story):
     lake, _, _ = story
     assert _ages(lake) == [(1934, False)]

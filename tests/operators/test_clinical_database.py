@@ -126,6 +126,7 @@ def test_a_numeric_keeps_its_scale_and_nulls_leave_no_empty_object(spark):
     }  # fmt: skip
 
 
+@pytest.mark.soak
 def test_a_killed_run_is_repeated_without_a_row_twice(at, tmp_path):
     """The files stand, the ledger's row does not: the same names are written again."""
     run, landing = at(), tmp_path / "landing"

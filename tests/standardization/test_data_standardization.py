@@ -305,6 +305,7 @@ def test_record_without_a_row_or_a_reason_stops_the_task(plain, monkeypatch):
         tasks.map_events(run)
 
 
+@pytest.mark.soak
 def test_empty_lake_gives_empty_tables(run, lake):
     _standardize(run)
     assert {lake.read(table).count() for table in tasks.map_events.writes[:5]} == {0}
