@@ -3,15 +3,19 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
+import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, MODEL_GATE_CRITERION
 from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION, MODEL_GATE
 from clinical_lakehouse.tables.silver import SUBJECT
 from clinical_lakehouse.training.model_evaluation import decide, evaluate
+from tests.training.conftest import register
 
 
 def _content(run, table):
@@ -64,8 +68,11 @@ def test_gate_verdict_is_stored_and_a_failed_gate_does_not_fail_the_task(world):
     evaluate.execute(world)
     told = decide.execute(world)
     (verdict,) = world.lake.read(MODEL_GATE).collect()
-    assert told["outcome"] == ("gate passed" if verdict.is_passed else "gate failed")
+    assert (told["outcome"] == "gate passed") == verdict.is_passed
     assert verdict.reason.count("AUROC") == 1
+    criteria = world.lake.read(MODEL_GATE_CRITERION).collect()
+    assert " ".join(one.sentence for one in criteria if one.criterion == "auroc") in verdict.reason
+    assert all(one.verdict in ("passed", "not judged") for one in criteria) == verdict.is_passed
 
 
 def test_a_figure_below_its_limit_fails_the_gate_without_failing_the_task(world):
@@ -81,3 +88,30 @@ def test_a_figure_below_its_limit_fails_the_gate_without_failing_the_task(world)
 def test_without_a_model_the_outcome_is_named(run):
     assert evaluate.execute(run)["outcome"] == "no model"
     assert decide.execute(run)["outcome"] == "no model"
+
+
+def test_a_new_version_is_held_against_the_champion_on_the_same_rows(world):
+    tracking.set_alias(world, "dropout_risk", "champion", 1)
+    train = pd.DataFrame({"age_years": [50.0, 60.0, 70.0, 80.0]})
+    register(world, LogisticRegression().fit(train, [1, 0, 1, 0]), train, "two")
+    evaluate.execute(world)
+    held = _held_out(world)
+    of = {
+        version: tracking.load_model(world, "dropout_risk", version).predict_proba(
+            held[["age_years"]]
+        )[:, 1]
+        for version in (1, 2)
+    }
+    (row,) = (
+        world.lake.read(MODEL_COMPARISON)
+        .filter("compared_with = 'champion' AND metric = 'auroc'")
+        .collect()
+    )
+    assert row.model_version == 2
+    assert row.value == pytest.approx(metrics.roc_auc_score(held.is_event, of[2]))
+    assert row.other_value == pytest.approx(metrics.roc_auc_score(held.is_event, of[1]))
+    assert decide.execute(world)["outcome"] == "gate failed"
+    (drop,) = (
+        world.lake.read(MODEL_GATE_CRITERION).filter("criterion = 'drop_from_champion'").collect()
+    )
+    assert (drop.verdict, drop.at_most) == ("failed", 0.05)

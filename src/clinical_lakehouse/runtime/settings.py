@@ -96,6 +96,8 @@ class Model(_Section):
     horizon_days: int
     index_every_days: int
     max_evaluations: int
+    headline_metric: Literal["auroc", "accuracy"]
+    gate_people_min: int = Field(ge=1)
     gate_auroc_min: float
     gate_gain_over_baseline_min: float
     gate_group_gap_max: float

@@ -1,16 +1,22 @@
 """Job model_evaluation: the newest model on its held-out rows, and the gate deployment obeys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.held_out_scores import HeldOut
+from clinical_lakehouse.operators.clinical_model_evaluator import ClinicalModelEvaluator
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, MODEL_GATE_CRITERION
 from clinical_lakehouse.tables.gold_models import (
     MODEL_CURVE,
     MODEL_EVALUATION,
@@ -18,97 +24,133 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
 )
 from clinical_lakehouse.tables.silver import SUBJECT
-from clinical_lakehouse.training.assessment import curves, figures
-from clinical_lakehouse.training.gate import Limits
+from clinical_lakehouse.training.gate import Limits, Verdict
 from clinical_lakehouse.training.gate import decide as pass_or_fail
 from clinical_lakehouse.training.held_out import (
     BASELINE_FEATURES,
     held_out,
     newest_version,
+    risk,
+    tested,
     version_rows,
 )
 from clinical_lakehouse.training.matrix import within_bound
 
+Version = Mapping[str, Any]
+
 
 @task(
     reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT],
-    writes=[MODEL_EVALUATION, MODEL_CURVE],
+    writes=[MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON],
     params={"threshold": ""},
 )
 def evaluate(run: Run) -> Metrics:
-    """Judge the newest version on the rows held out from it, against a baseline on the same rows.
+    """Judge the newest version on the rows held out from it, beside a baseline and the champion on
+    the same rows.
 
     The threshold for rates and net benefit is the parameter, else the training rows' prevalence.
     """
     version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
     if version is None:
         return {"outcome": "no model"}
+    champion = _champion(run, version)
     names = json.loads(version["feature_names"])
+    rows = _matrix(run, version, [*names, *(champion[1] if champion else [])])
     model = tracking.load_model(run, version["model_name"], version["model_version"])
     given = run.params.get("threshold")
-    held = held_out(_matrix(run, version, names), model, names, float(given) if given else None)
-    rows = figures(held)
-    _replace(run, MODEL_EVALUATION, version, [{**row, "evaluated_at": run.as_of} for row in rows])
-    _replace(run, MODEL_CURVE, version, curves(held))
-    overall = {row["metric"]: row["value"] for row in rows if row["group_name"] == "all"}
-    return {
-        "outcome": "evaluated",
-        "model_version": version["model_version"],
-        "row_count": len(held.outcomes),
-        "auroc": overall["auroc"],
-    }
+    held = held_out(rows, model, names, float(given) if given else None)
+    held = _beside(held, rows, champion)
+    told = ClinicalModelEvaluator(version, held).execute(run)
+    return {"outcome": "evaluated", "model_version": version["model_version"], **told}
 
 
-@task(reads=[MODEL_VERSION, MODEL_EVALUATION], writes=[MODEL_GATE])
+@task(
+    reads=[MODEL_VERSION, MODEL_EVALUATION, MODEL_COMPARISON],
+    writes=[MODEL_GATE, MODEL_GATE_CRITERION],
+)
 def decide(run: Run) -> Metrics:
-    """Store whether the newest version may become champion, and why; a failed gate is no error."""
+    """Store whether the newest version may become champion, and why, one row per criterion; a gate
+    that is not passed is no error."""
     version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
     if version is None:
         return {"outcome": "no model"}
-    mine = run.lake.read(MODEL_EVALUATION).filter(
-        (F.col("model_name") == version["model_name"])
-        & (F.col("model_version") == version["model_version"])
+    judged, against = (
+        [row.asDict() for row in _of(run.lake.read(table), version).collect()]
+        for table in (MODEL_EVALUATION, MODEL_COMPARISON)
     )
-    judged = [row.asDict() for row in mine.orderBy("metric", "group_name", "group_value").collect()]
     if not judged:
         return {"outcome": "not evaluated"}
-    verdict = pass_or_fail(judged, _limits(run))
+    judged.sort(key=lambda row: (row["metric"], row["group_name"], row["group_value"]))
+    verdict = pass_or_fail(judged, against, _limits(run))
+    _store(run, version, verdict)
+    return {"outcome": f"gate {verdict.state}", "model_version": version["model_version"]}
+
+
+def _champion(run: Run, version: Version) -> tuple[Any, list[str]] | None:
+    """The model in use and its inputs, where it is another one that takes the same features."""
+    name = version["model_name"]
+    number = tracking.champion_version(run, name)
+    if number is None or number == version["model_version"]:
+        return None
+    recorded = tracking.recorded_version(run, name, number)
+    if recorded["feature_version"] != version["feature_version"]:
+        return None
+    return tracking.load_model(run, name, number), json.loads(recorded["feature_names"])
+
+
+def _beside(held: HeldOut, rows: pd.DataFrame, champion: tuple[Any, list[str]] | None) -> HeldOut:
+    """The held-out rows with the champion's risks. It was trained on earlier rows, some of these
+    among them perhaps, which can only favour it."""
+    if champion is None:
+        return held
+    return replace(held, others={"champion": risk(champion[0], tested(rows), champion[1])})
+
+
+def _store(run: Run, version: Version, verdict: Verdict) -> None:
     found = {"is_passed": verdict.is_passed, "reason": verdict.reason, "decided_at": run.as_of}
     run.lake.merge(MODEL_GATE, run.lake.frame(MODEL_GATE, [{**_key(version), **found}]))
-    outcome = "gate passed" if verdict.is_passed else "gate failed"
-    return {"outcome": outcome, "model_version": version["model_version"]}
+    rows = [{**vars(one), "decided_at": run.as_of} for one in verdict.criteria]
+    _replace(run, MODEL_GATE_CRITERION, version, rows)
 
 
-def _matrix(run: Run, version: Mapping[str, Any], names: list[str]) -> pd.DataFrame:
+def _of(rows: DataFrame, version: Version) -> DataFrame:
+    same = (F.col("model_name") == version["model_name"]) & (
+        F.col("model_version") == version["model_version"]
+    )
+    return rows.filter(same)
+
+
+def _matrix(run: Run, version: Version, names: Iterable[str]) -> pd.DataFrame:
     """The version's training and held-out rows on the driver, bounded as in training."""
     table_version = int(version["feature_table_version"])
+    always = ["research_subject_key", "subject_key", "organization_key", "index_date"]
     features = run.lake.read(SUBJECT_FEATURE, version=table_version).select(
-        *dict.fromkeys(
-            ["research_subject_key", "subject_key", "index_date", "sex", "race", "age_years"]
-            + [*BASELINE_FEATURES, *names]
-        )
+        *dict.fromkeys([*always, "sex", "race", "age_years", *BASELINE_FEATURES, *names])
     )
     margin_days = run.settings.privacy.date_shift_days
     rows = version_rows(features, run.lake.read(SUBJECT), version, margin_days)
     return within_bound(rows).toPandas()
 
 
-def _replace(run: Run, table: Any, version: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
+def _replace(run: Run, table: Table, version: Version, rows: list[dict[str, Any]]) -> None:
     """Put the version's rows in place of those of an earlier evaluation of it."""
     where = "model_name = '{model_name}' AND model_version = {model_version}".format(**version)
     filled = [{**_key(version), **row} for row in rows]
     run.lake.replace(table, run.lake.frame(table, filled), where=where)
 
 
-def _key(version: Mapping[str, Any]) -> dict[str, Any]:
+def _key(version: Version) -> dict[str, Any]:
     return {name: version[name] for name in ("model_name", "model_version")}
 
 
 def _limits(run: Run) -> Limits:
     model = run.settings.model
     return Limits(
+        people_min=model.gate_people_min,
         auroc_min=model.gate_auroc_min,
         gain_over_baseline_min=model.gate_gain_over_baseline_min,
         group_gap_max=model.gate_group_gap_max,
         calibration_slope=model.gate_calibration_slope,
+        headline=model.headline_metric,
+        drop_max=run.settings.limits.accuracy_drop_max,
     )
