@@ -6,7 +6,7 @@ import random
 from datetime import UTC, date, datetime, timedelta
 
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.tables import bronze, gold_models, ops, silver
+from clinical_lakehouse.tables import bronze, gold_model_review, gold_models, ops, silver
 from clinical_lakehouse.tables.contract import Table
 from tests.builders import rows
 
@@ -43,6 +43,8 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, gold_models.PREDICTION, scored)
     _put(lake, gold_models.MODEL_EVALUATION, _evaluation(draws))
     _put(lake, gold_models.MODEL_CURVE, _curves())
+    _put(lake, gold_model_review.MODEL_GATE_CRITERION, _criteria())
+    _put(lake, gold_model_review.MODEL_COMPARISON, [_compared()])
     _put(lake, gold_models.MODEL_METRIC, _metrics(draws))
     _put(lake, ops.ALERT, _alerts())
     _put(lake, ops.TASK_RUN, _tasks())
@@ -141,6 +143,24 @@ def _evaluation(draws: random.Random) -> Rows:
                     "person_count": 7 if small else 130,
                 })  # fmt: skip
     return made
+
+
+def _criteria() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "group_name": "all"}
+    return [
+        {**key, "criterion": "auroc", "value": 0.782, "at_least": 0.65, "verdict": "passed",
+         "sentence": "Passed: AUROC is 0.782, wanted at least 0.65."},
+        {**key, "criterion": "enough_people", "value": 7.0, "at_least": 100.0,
+         "verdict": "indeterminate",
+         "sentence": "Indeterminate: fewer than 11 people with the outcome."},
+    ]  # fmt: skip
+
+
+def _compared() -> dict:
+    return {"model_name": MODEL, "model_version": 2, "compared_with": "champion",
+            "metric": "net_benefit", "value": 0.05, "other_value": 0.03, "difference": 0.02,
+            "low": -0.01, "high": 0.05, "method": "bootstrap by person",
+            "person_count": 143}  # fmt: skip
 
 
 def _curves() -> Rows:

@@ -16,6 +16,7 @@ from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, TRAINING_DECISION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.training.families import CATEGORIES, CORE
 from clinical_lakehouse.training.matrix import INPUTS, as_matrix
@@ -237,7 +238,18 @@ def test_training_until_must_be_a_date_not_after_as_of(trained):
         train.execute(replace(run, params={"training_until": "2024-10-01"}))
 
 
-def test_no_outcome_after_training_until_is_used(trained):
+def test_no_outcome_after_training_until_is_used_and_too_little_is_a_normal_outcome(trained):
     run, _ = trained
-    with pytest.raises(ModelError, match="too little to train on: 0 rows"):
-        train.execute(replace(run, params={"training_until": "2024-04-29"}))
+    early = replace(run, params={"training_until": "2024-04-29"}, as_of=run.as_of.replace(hour=7))
+    told = train.execute(early)
+    assert (told["outcome"], told["people"]) == ("not enough yet", 0)
+    decided = run.lake.read(TRAINING_DECISION).orderBy("decided_at").collect()
+    assert [row.outcome for row in decided][-1] == "not enough yet"
+    assert decided[-1].model_version is None and "Not enough yet" in decided[-1].sentence
+
+
+def test_training_tells_what_the_complex_model_would_have_gained(trained):
+    run, _ = trained
+    (row,) = run.lake.read(MODEL_COMPARISON).collect()
+    assert row.compared_with in ("simpler", "more_complex") and row.metric == "net_benefit"
+    assert row.low <= row.difference <= row.high

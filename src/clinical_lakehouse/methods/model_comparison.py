@@ -10,6 +10,8 @@ from clinical_lakehouse.methods.discrimination import auroc, delong_test
 from clinical_lakehouse.methods.held_out_scores import HeldOut
 from clinical_lakehouse.methods.intervals import Floats, Interval, mean_interval
 
+# What training compares by itself, before a version is registered, on its own cross-fitted rows.
+SIMPLER, MORE_COMPLEX = "simpler", "more_complex"
 DELONG, BOOTSTRAP, MCNEMAR = "DeLong", "bootstrap by person", "McNemar by person"
 
 

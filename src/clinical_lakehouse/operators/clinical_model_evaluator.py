@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from clinical_lakehouse.methods.held_out_scores import HeldOut
-from clinical_lakehouse.methods.model_comparison import Compared, compared
+from clinical_lakehouse.methods.model_comparison import (
+    MORE_COMPLEX,
+    SIMPLER,
+    Compared,
+    compared,
+)
 from clinical_lakehouse.methods.model_figures import curves, figures
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON
 from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION
-
-# What training compared, by itself, before the version was registered; an evaluation keeps it.
-SIMPLER = "simpler"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class ClinicalModelEvaluator:
         the task declares the three."""
         found = [{**row, "evaluated_at": run.as_of} for row in figures(self.held)]
         against = [self._compared(run, one) for one in compared(self.held)]
-        kept = f"compared_with <> '{SIMPLER}'"
+        kept = f"compared_with NOT IN ('{SIMPLER}', '{MORE_COMPLEX}')"  # by training, and kept
         in_two_threads(
             [
                 lambda: self.store(run, MODEL_EVALUATION, found),

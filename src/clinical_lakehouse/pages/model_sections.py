@@ -21,6 +21,7 @@ _NAMES = {
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
     "calibration_in_the_large": "Calibration in the large",
+    "integrated_calibration_index": "Mean calibration error (ICI)",
     "observed_expected": "Observed / expected",
     "threshold": "Risk threshold",
     "true_positive_rate": "True positive rate",
@@ -29,6 +30,11 @@ _NAMES = {
     "net_benefit": "Net benefit at the threshold",
     "net_benefit_treat_all": "Net benefit of acting on all",
     "positive_predictive_value": "Positive predictive value",
+    "accuracy": "Accuracy at the threshold",
+    "number_needed_to_evaluate": "Number needed to evaluate",
+    "sensitivity_at_specificity_90": "Sensitivity at 90% specificity",
+    "people_with_event": "People with the outcome",
+    "people_without_event": "People without it",
 }
 _SERIES = {
     "low": "95% limit, lower",
@@ -69,6 +75,8 @@ def discrimination(evaluation: Answer, curves: Answer) -> Section:
         blocks.append(_calibration(curves, drawn["calibration"]))
     if "net_benefit" in drawn:
         blocks.append(_net_benefit(curves, drawn["net_benefit"]))
+    if "score" in drawn:
+        blocks.append(_risks(curves, drawn["score"]))
     if not drawn:
         blocks.append(curves.empty("Curves"))
     return Section(title, lead, tuple(blocks))
@@ -86,6 +94,7 @@ def _evaluation(answer: Answer) -> Grid:
             figures.number(row["baseline"], 3),
         )
         for row in whole
+        if not row["metric"].startswith("people_")
     )
     columns = (
         Column("Measure"),
@@ -140,15 +149,34 @@ def _roc(answer: Answer, rows: Sequence[Row]) -> Chart:
 
 def _calibration(answer: Answer, rows: Sequence[Row]) -> Chart:
     titles = ("Predicted risk", "Observed share")
-    highest = max(max(row["x"], row["y"] or 0) for row in rows)
+    binned = [row for row in rows if row["series"] != "smooth"]
+    highest = max(max(row["x"], row["y"] or 0) for row in binned)
     top = min(1.0, round(highest * 1.1 + 0.05, 1))
     limits = (0.0, top)
     axes = (Axis(titles[0], limits=limits), Axis(titles[1], limits=limits))
     perfect = Line("As predicted", [(0, 0), (top, top)], "dashed", "muted")
-    series = [Line("Model", _with_limits(rows), "points")]
-    svg = charts.lines([*series, perfect], axes, size=_SQUARE)
-    caption = "Bins of equal size, with 95% intervals. Dashed: risks that come true as predicted."
-    return Chart("Calibration", svg, _points(rows, titles), caption, answer.source, True)
+    smooth = [(r["x"], min(r["y"], top)) for r in rows if r["series"] == "smooth" and r["x"] <= top]
+    series = [Line("Model", _with_limits(rows), "points"), perfect]
+    series += [Line("Smoothed", smooth, tone="muted")] if smooth else []
+    svg = charts.lines(series, axes, size=_SQUARE)
+    caption = (
+        "Points: bins of equal size, with 95% intervals. Line: smoothed (loess). "
+        "Dashed: risks that come true as predicted."
+    )
+    return Chart("Calibration", svg, _points(binned, titles), caption, answer.source, True)
+
+
+def _risks(answer: Answer, rows: Sequence[Row]) -> Chart:
+    titles = ("Predicted risk", "Share of rows")
+    names = {"event": ("With the outcome", None), "no_event": ("Without", "muted")}
+    series = [
+        Line(word, [(r["x"], r["y"]) for r in rows if r["series"] == name], "step", tone)
+        for name, (word, tone) in names.items()
+    ]
+    axes = (Axis(titles[0], format="%", limits=_UNIT), Axis(titles[1], format="%"))
+    svg = charts.lines(series, axes, size=(charts.FULL_WIDTH, 160))
+    caption = "The further apart, the better the model tells who will have the outcome."
+    return Chart("Predicted risks", svg, _points(rows, titles), caption, answer.source)
 
 
 def _with_limits(rows: Sequence[Row]) -> list[tuple[Value, ...]]:

@@ -128,13 +128,41 @@ WHERE model_name = :model AND model_version = :version
 ORDER BY metric, group_name, group_value""",
 )
 
+DECISIONS = Question(
+    "model_training",
+    """SELECT decided_at, outcome, sentence
+FROM gold.training_decision
+WHERE model_name = :model
+ORDER BY decided_at DESC
+LIMIT 1""",
+)
+
+CRITERIA = Question(
+    "model_evaluation",
+    """SELECT criterion, group_name, value, at_least, at_most, verdict, sentence
+FROM gold.model_gate_criterion
+WHERE model_name = :model AND model_version = :version
+ORDER BY array_position(array('failed', 'indeterminate', 'passed'), verdict) = 0,
+         array_position(array('failed', 'indeterminate', 'passed'), verdict),
+         criterion, group_name""",
+)
+
+COMPARISON = Question(
+    "model_evaluation",
+    """SELECT compared_with, metric, value, other_value, difference, low, high, p_value, method,
+       person_count
+FROM gold.model_comparison
+WHERE model_name = :model AND model_version = :version
+ORDER BY compared_with, metric""",
+)
+
 CURVES = Question(
     "model_evaluation",
     """SELECT curve, series, point, x, y, row_count
 FROM (SELECT *, max(point) OVER (PARTITION BY curve, series) AS last_point
       FROM gold.model_curve
       WHERE model_name = :model AND model_version = :version
-        AND curve IN ('roc', 'calibration', 'net_benefit'))
+        AND curve IN ('roc', 'calibration', 'net_benefit', 'score'))
 WHERE point = last_point OR point % greatest(1, last_point DIV 60) = 0
 ORDER BY curve, series, point""",
 )
@@ -159,6 +187,13 @@ FIRST = {
     "tasks": TASKS,
     "versions": VERSIONS,
     "gates": GATES,
+    "decisions": DECISIONS,
     "scored": SCORED,
 }
-OF_VERSION = {"evaluation": EVALUATION, "curves": CURVES, "metrics": METRICS}
+OF_VERSION = {
+    "evaluation": EVALUATION,
+    "curves": CURVES,
+    "metrics": METRICS,
+    "criteria": CRITERIA,
+    "comparison": COMPARISON,
+}

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from clinical_lakehouse.pages import (
+    model_review_sections,
     model_sections,
     operation_sections,
     trial_questions,
@@ -82,6 +83,9 @@ def trial_page(
         trial_sections.receipt(answers["received"], answers["reasons"]),
         trial_sections.quality(answers["quality"], limits.quality_score_min),
         model_sections.discrimination(answers["evaluation"], answers["curves"]),
+        model_review_sections.gate(
+            answers["criteria"], answers["comparison"], answers["decisions"]
+        ),
         model_sections.fairness(answers["evaluation"]),
         model_sections.over_time(answers["metrics"], limits.accuracy_drop_max),
         operation_sections.alerts_table(answers["alerts"]),

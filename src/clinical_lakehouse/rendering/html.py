@@ -14,7 +14,7 @@ from clinical_lakehouse.rendering.template import TEMPLATE
 # Words of the suite's tables that say how something stands.
 _TONES = {
     "good": ("success", "passed", "resolved", "ok", "champion"),
-    "watch": ("warning", "warn", "acknowledged", "running", "skipped", "watch"),
+    "watch": ("warning", "warn", "acknowledged", "running", "skipped", "watch", "indeterminate"),
     "bad": ("critical", "failed", "firing", "timed_out", "killed", "fatal", "error", "over limit"),
 }
 

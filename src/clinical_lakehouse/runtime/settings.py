@@ -96,6 +96,8 @@ class Model(_Section):
     horizon_days: int
     index_every_days: int
     max_evaluations: int
+    expected_r2_ratio: float = Field(gt=0, lt=1)
+    sample_share_min: float = Field(ge=0, le=1)
     headline_metric: Literal["auroc", "accuracy"]
     gate_people_min: int = Field(ge=1)
     gate_auroc_min: float

@@ -51,3 +51,25 @@ MODEL_GATE_CRITERION = Table(
     ),
     checks=(is_one_of("verdict", "passed", "failed", "indeterminate", "not judged"),),
 )
+
+TRAINING_DECISION = Table(
+    name="gold.training_decision",
+    comment="One row per model and training asked for: was there enough to learn from, and if not, "
+    "when.",
+    owner=_OWNER,
+    key=("model_name", "decided_at"),
+    columns=(
+        _KEY[0],
+        Column("decided_at", "TIMESTAMP", "as_of of the run.", False),
+        Column("outcome", "STRING", "trained, already trained or not enough yet.", False),
+        Column("sentence", "STRING", "The same in words.", False),
+        Column("model_version", "INT", "The version it led to."),
+        Column("person_count", "BIGINT", "People with a known outcome.", False),
+        Column("event_person_count", "BIGINT", "Of them with the outcome.", False),
+        Column("parameter_count", "INT", "Candidate parameters of the simplest family.", False),
+        Column("needed_person_count", "BIGINT", "People by Riley's criteria; null without events."),
+        Column("events_per_parameter", "DOUBLE", "Events there are.", False),
+        Column("needed_events_per_parameter", "DOUBLE", "Events by Riley's criteria."),
+        Column("weeks_to_go", "INT", "Until there are enough; null where nobody is coming."),
+    ),
+)

@@ -60,7 +60,7 @@ def within_bound(rows: DataFrame) -> DataFrame:
 def as_matrix(rows: pd.DataFrame) -> Matrix:
     """Rows in a fixed order, split at the date that leaves the last 30% of index dates to test.
 
-    Raises ModelError where there is too little to learn from.
+    Raises ModelError where there is too little to learn from (`too_few`).
     """
     ordered = rows.sort_values(["index_date", "research_subject_key"], ignore_index=True)
     numbers = [name for name in INPUTS if name not in CATEGORIES]
@@ -75,6 +75,15 @@ def as_matrix(rows: pd.DataFrame) -> Matrix:
     if len(train) < _MIN_ROWS or min(events, len(train) - events) < _MIN_EVENTS:
         raise ModelError(_too_few(len(train), events))
     return Matrix(train, test, str(ordered["feature_version"].iloc[0]))
+
+
+def too_few(rows: pd.DataFrame) -> bool:
+    """Too few rows, or too few of one outcome among those that would be trained on?"""
+    if len(rows) < _MIN_ROWS:
+        return True
+    earlier = rows[rows["index_date"] < time_cut(rows)]
+    events = int(earlier["is_event"].sum())
+    return len(earlier) < _MIN_ROWS or min(events, len(earlier) - events) < _MIN_EVENTS
 
 
 def _too_few(rows: int, events: int) -> str:

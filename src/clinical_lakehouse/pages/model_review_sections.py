@@ -1,0 +1,99 @@
+"""The trial report's sections that review a model: the gate's criteria, and what it is beside."""
+
+from clinical_lakehouse.pages.asking import Answer, Row
+from clinical_lakehouse.pages.model_sections import named
+from clinical_lakehouse.rendering import figures
+from clinical_lakehouse.rendering.page import Block, Column, Grid, Notice, Notices, Section
+
+_OTHERS = {
+    "baseline": "Baseline (age, adherence)",
+    "champion": "Champion in use",
+    "simpler": "Simpler model (while training)",
+    "more_complex": "More complex model (while training)",
+    "treat_all": "Acting on everybody",
+    "treat_none": "Acting on nobody",
+}
+
+
+def gate(criteria: Answer, comparison: Answer, decisions: Answer) -> Section:
+    """Is the model good enough to be used: each criterion, and what it is held against."""
+    title = "Is the model good enough?"
+    lead = "What it must reach before it is used, and how it compares on the same held-out rows."
+    blocks: list[Block] = [
+        Notices((_decision(row),), decisions.source) for row in decisions.rows[:1]
+    ]
+    blocks += [_criteria(criteria) if criteria.rows else criteria.empty("Gate")]
+    if comparison.rows:
+        blocks.append(_compared(comparison))
+    return Section(title, lead, tuple(blocks))
+
+
+def _decision(row: Row) -> Notice:
+    """What the last training said of the data there are."""
+    tone = "watch" if row["outcome"] == "not enough yet" else "plain"
+    day = figures.day(row["decided_at"].date())
+    return Notice(tone, f"Training, {day}: {row['outcome']}.", str(row["sentence"]))
+
+
+def _criteria(answer: Answer) -> Grid:
+    columns = (
+        Column("Criterion"),
+        Column("Found", "number"),
+        Column("Allowed", "number"),
+        Column("Verdict", "state"),
+        Column("In words"),
+    )
+    cells = tuple(
+        (
+            _criterion(row),
+            _found(row),
+            _allowed(row),
+            row["verdict"],
+            row["sentence"].split(": ", 1)[-1],
+        )
+        for row in answer.rows
+    )
+    return Grid("Gate", columns, cells, "", answer.source)
+
+
+def _criterion(row: Row) -> str:
+    name = str(row["criterion"]).replace("_", " ").capitalize().replace("Auroc", "AUROC")
+    return name if row["group_name"] == "all" else f"{name}, {row['group_name'].replace('_', ' ')}"
+
+
+def _found(row: Row) -> str:
+    if row["criterion"] == "enough_people":
+        return figures.people(int(row["value"]))
+    return figures.number(row["value"], 3)
+
+
+def _allowed(row: Row) -> str:
+    low, high = (None if row[n] is None else f"{row[n]:g}" for n in ("at_least", "at_most"))
+    if low and high:
+        return f"{low} to {high}"
+    return f"at least {low}" if low else f"at most {high}" if high else figures.NOT_KNOWN
+
+
+def _compared(answer: Answer) -> Grid:
+    columns = (
+        Column("Compared with"),
+        Column("Measure"),
+        *(Column(t, "number") for t in ("Model", "Other", "Difference", "95% interval", "p")),
+        Column("By"),
+    )
+    cells = tuple(
+        (
+            _OTHERS.get(row["compared_with"], str(row["compared_with"])),
+            named(row["metric"]),
+            figures.number(row["value"], 3),
+            figures.number(row["other_value"], 3),
+            figures.number(row["difference"], 3),
+            figures.interval(row["low"], row["high"], 3),
+            figures.number(row["p_value"], 3),
+            str(row["method"]),
+        )
+        for row in answer.rows
+    )
+    people = max(row["person_count"] for row in answer.rows)
+    caption = f"Rows of one person are correlated; {figures.people(people)} people were judged."
+    return Grid("Compared on the same rows", columns, cells, caption, answer.source)
