@@ -6,7 +6,14 @@ import random
 from datetime import UTC, date, datetime, timedelta
 
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.tables import bronze, gold_model_review, gold_models, ops, silver
+from clinical_lakehouse.tables import (
+    bronze,
+    gold_fairness,
+    gold_model_review,
+    gold_models,
+    ops,
+    silver,
+)
 from clinical_lakehouse.tables.contract import Table
 from tests.builders import rows
 
@@ -45,6 +52,8 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, gold_models.MODEL_CURVE, _curves())
     _put(lake, gold_model_review.MODEL_GATE_CRITERION, _criteria())
     _put(lake, gold_model_review.MODEL_COMPARISON, [_compared()])
+    _put(lake, gold_fairness.FAIRNESS_FINDING, _findings())
+    _put(lake, gold_fairness.FAIRNESS_MITIGATION, _mitigated())
     _put(lake, gold_models.MODEL_METRIC, _metrics(draws))
     _put(lake, ops.ALERT, _alerts())
     _put(lake, ops.TASK_RUN, _tasks())
@@ -154,6 +163,27 @@ def _criteria() -> Rows:
          "verdict": "indeterminate",
          "sentence": "Indeterminate: fewer than 11 people with the outcome."},
     ]  # fmt: skip
+
+
+def _findings() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "attribute": "race", "event_count": 83,
+           "metric": "observed_expected", "low": 0.5, "high": 1.6, "expected": 1.0}  # fmt: skip
+    return [
+        {**key, "group_value": "White", "value": 1.02, "verdict": "alike", "person_count": 130},
+        {**key, "group_value": "Asian", "value": 1.44, "verdict": "harm", "person_count": 130},
+        {**key, "group_value": "Canary small", "value": 9.0, "verdict": "harm",
+         "person_count": 7},
+    ]  # fmt: skip
+
+
+def _mitigated() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "mitigation": "reweighing",
+           "attribute": "sex", "net_benefit": 0.05, "net_benefit_after": 0.04,
+           "verdict": "refused", "true_positive_rate_after": 0.5}  # fmt: skip
+    return [
+        {**key, "group_value": value, "true_positive_rate": rate}
+        for value, rate in (("female", 0.7), ("male", 0.55))
+    ]
 
 
 def _compared() -> dict:

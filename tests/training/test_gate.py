@@ -2,7 +2,7 @@
 
 import pytest
 
-from clinical_lakehouse.training.gate import Limits, decide
+from clinical_lakehouse.training.gate import Evidence, Limits, decide
 
 LIMITS = Limits(100, 0.65, 0.02, 0.35, (0.5, 1.8), "auroc", 0.05)
 
@@ -23,13 +23,13 @@ def _compared(champion=None, **changed):
     ]
     if champion is not None:
         rows.append({"compared_with": "champion", "metric": "auroc", "difference": champion})
-    return rows
+    return Evidence(rows, [{"verdict": "alike"}])
 
 
 def test_a_model_within_every_limit_passes_with_one_sentence_per_criterion():
     verdict = decide(_figures(), _compared(champion=-0.02), LIMITS)
     assert verdict.is_passed and verdict.state == "passed"
-    assert verdict.reason.count("Passed: ") == len(verdict.criteria) == 8
+    assert verdict.reason.count("Passed: ") == len(verdict.criteria) == 9
     found = {one.criterion: one for one in verdict.criteria}
     slope = found["calibration_slope"]
     assert (slope.value, slope.at_least, slope.at_most) == (1.0, 0.5, 1.8)
@@ -98,4 +98,15 @@ def test_what_cannot_be_judged_does_not_fail():
 
 
 def test_without_figures_nothing_passes():
-    assert not decide([], [], LIMITS).is_passed
+    assert not decide([], Evidence(), LIMITS).is_passed
+
+
+def test_a_harmed_group_fails_the_gate_and_is_named():
+    row = {"attribute": "race", "group_value": "Asian", "metric": "observed_expected"}
+    harm = Evidence(_compared().compared, [{**row, "verdict": "harm"}, {"verdict": "alike"}])
+    verdict = decide(_figures(), harm, LIMITS)
+    assert verdict.state == "failed" and "harm beyond what risks explain to race Asian" in (
+        verdict.reason
+    )
+    few = Evidence(_compared().compared, [{"verdict": "too few"}])
+    assert decide(_figures(), few, LIMITS).is_passed

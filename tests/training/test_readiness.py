@@ -25,11 +25,12 @@ def _rows(people: int, a_week: int = 5, every: int = 5) -> pd.DataFrame:
 
 def test_not_enough_says_how_many_people_and_weeks_are_missing():
     """Riley's first criterion by hand: 4 parameters, prevalence 0.2, R2 0.15 of the largest,
-    0.6324: 4 / (-0.1 ln(1 - 0.0949 / 0.9)) = 359.1; 260 people are missing, five come a week."""
+    0.6324: 4 / (-0.1 ln(1 - 0.0949 / 0.9)) = 359.1; 260 people
+    are missing, and of the last twelve weeks ten brought five."""
     found = readiness(_rows(100), 4, 0.15)
     assert not found.is_enough
     assert (found.people, found.event_people, found.criteria.people) == (100, 20, 360)
-    assert found.sentence == "Not enough yet: 100 people of 360 wanted, about 52 more weeks."
+    assert found.sentence == "Not enough yet: 100 people of 360 wanted, about 63 more weeks."
 
 
 def test_rows_of_the_same_people_are_no_information():

@@ -120,3 +120,26 @@ def mean_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(given.mean()), float(low), float(high))
+
+
+def clustered_mean(
+    values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95
+) -> Interval | None:
+    """A mean over rows with its normal interval by cluster-robust variance (a ratio estimator: Rao
+    and Scott 1992); None with fewer than two clusters."""
+    given = np.asarray(values, dtype=float)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(index.max()) + 1 if given.size else 0
+    if count < 2:
+        return None
+    mean = float(given.mean())
+    sums = np.bincount(index, given - mean)
+    error = np.sqrt(count / (count - 1) * float((sums**2).sum())) / given.size
+    half = normal_quantile(confidence) * float(error)
+    return Interval(mean, mean - half, mean + half)
+
+
+def simultaneous(confidence: float, intervals: int) -> float:
+    """The confidence each of so many independent intervals needs, that all cover together with
+    `confidence` (Sidak 1967)."""
+    return confidence ** (1 / max(intervals, 1))

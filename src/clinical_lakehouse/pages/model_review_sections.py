@@ -5,6 +5,7 @@ from clinical_lakehouse.pages.model_sections import named
 from clinical_lakehouse.rendering import figures
 from clinical_lakehouse.rendering.page import Block, Column, Grid, Notice, Notices, Section
 
+_MOST = 15  # rows of a table of findings
 _OTHERS = {
     "baseline": "Baseline (age, adherence)",
     "champion": "Champion in use",
@@ -97,3 +98,84 @@ def _compared(answer: Answer) -> Grid:
     people = max(row["person_count"] for row in answer.rows)
     caption = f"Rows of one person are correlated; {figures.people(people)} people were judged."
     return Grid("Compared on the same rows", columns, cells, caption, answer.source)
+
+
+def groups(findings: Answer, mitigation: Answer) -> Section:
+    """Is anybody harmed, and what would making it fairer cost?"""
+    title = "Is any group worse off?"
+    lead = (
+        "Rates differ where risks do; harm is what risks do not explain. Limits hold for all "
+        "groups of an attribute together; groups below 11 people are left out."
+    )
+    if not findings.rows:
+        return Section(title, lead, (findings.empty(title),))
+    harm = [row for row in findings.rows if row["verdict"] == "harm"]
+    judged = len({(row["attribute"], row["group_value"]) for row in findings.rows})
+    said = f"{judged} groups were judged, pairs of attributes among them."
+    notice = (
+        Notice("bad", f"{len(harm)} figures show harm.", said)
+        if harm
+        else Notice("good", "No harm was found.", said)
+    )
+    blocks: list[Block] = [Notices((notice,), findings.source)]
+    told = [row for row in findings.rows if row["verdict"] != "alike" and _is_shown(row)]
+    if told:
+        blocks.append(_told(told, findings))
+    if mitigation.rows:
+        blocks.append(_mitigated(mitigation))
+    return Section(title, lead, tuple(blocks))
+
+
+def _is_shown(row: Row) -> bool:
+    return row["value"] is not None and min(row["person_count"], row["event_count"]) >= 11
+
+
+def _told(rows: list[Row], answer: Answer) -> Grid:
+    columns = (
+        Column("Group"),
+        Column("Measure"),
+        *(Column(t, "number") for t in ("Found", "95%, all groups", "By its risks", "People")),
+        Column("Verdict", "state"),
+    )
+    cells = tuple(
+        (
+            f"{row['attribute'].replace('_', ' ').capitalize()}: {row['group_value']}",
+            named(row["metric"]),
+            figures.number(row["value"], 3),
+            figures.interval(row["low"], row["high"], 3),
+            figures.number(row["expected"], 3),
+            figures.people(row["person_count"]),
+            str(row["verdict"]),
+        )
+        for row in rows[:_MOST]
+    )
+    more = f" {len(rows) - _MOST} more are in the table." if len(rows) > _MOST else ""
+    caption = f"Where a group is not like everybody.{more}"
+    return Grid("Groups that differ", columns, cells, caption, answer.source)
+
+
+def _mitigated(answer: Answer) -> Grid:
+    titles = ("Gap before", "Gap after", "Net benefit, worst group", "best group")
+    columns = (
+        Column("Mitigation"),
+        Column("For"),
+        *(Column(t, "number") for t in titles),
+        Column("Verdict", "state"),
+    )
+    cells = tuple(
+        (
+            str(row["mitigation"]).capitalize(),
+            str(row["attribute"]).replace("_", " "),
+            figures.percent(row["gap_before"]),
+            figures.percent(row["gap_after"]),
+            figures.number(row["worst_change"], 3),
+            figures.number(row["best_change"], 3),
+            str(row["verdict"]),
+        )
+        for row in answer.rows
+    )
+    caption = (
+        "Gap: between the groups' true positive rates. Net benefit: change by the mitigation. One "
+        "that lowers it for every group is refused; none is applied."
+    )
+    return Grid("What mitigation would cost", columns, cells, caption, answer.source)

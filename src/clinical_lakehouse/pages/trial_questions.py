@@ -156,6 +156,29 @@ WHERE model_name = :model AND model_version = :version
 ORDER BY compared_with, metric""",
 )
 
+GROUPS = Question(
+    "model_evaluation",
+    """SELECT attribute, group_value, metric, value, low, high, expected, verdict, event_count,
+       person_count
+FROM gold.fairness_finding
+WHERE model_name = :model AND model_version = :version AND value IS NOT NULL
+ORDER BY verdict <> 'harm', verdict, attribute, group_value, metric
+LIMIT 400""",
+)
+
+MITIGATION = Question(
+    "model_evaluation",
+    """SELECT mitigation, attribute, max(verdict) AS verdict,
+       max(true_positive_rate) - min(true_positive_rate) AS gap_before,
+       max(true_positive_rate_after) - min(true_positive_rate_after) AS gap_after,
+       min(net_benefit_after - net_benefit) AS worst_change,
+       max(net_benefit_after - net_benefit) AS best_change
+FROM gold.fairness_mitigation
+WHERE model_name = :model AND model_version = :version
+GROUP BY mitigation, attribute
+ORDER BY attribute, mitigation""",
+)
+
 CURVES = Question(
     "model_evaluation",
     """SELECT curve, series, point, x, y, row_count
@@ -196,4 +219,6 @@ OF_VERSION = {
     "metrics": METRICS,
     "criteria": CRITERIA,
     "comparison": COMPARISON,
+    "groups": GROUPS,
+    "mitigation": MITIGATION,
 }

@@ -87,6 +87,7 @@ def trial_page(
             answers["criteria"], answers["comparison"], answers["decisions"]
         ),
         model_sections.fairness(answers["evaluation"]),
+        model_review_sections.groups(answers["groups"], answers["mitigation"]),
         model_sections.over_time(answers["metrics"], limits.accuracy_drop_max),
         operation_sections.alerts_table(answers["alerts"]),
         operation_sections.run_times(answers["tasks"]),

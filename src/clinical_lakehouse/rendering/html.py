@@ -13,9 +13,20 @@ from clinical_lakehouse.rendering.template import TEMPLATE
 
 # Words of the suite's tables that say how something stands.
 _TONES = {
-    "good": ("success", "passed", "resolved", "ok", "champion"),
+    "good": ("success", "passed", "resolved", "ok", "champion", "helps"),
     "watch": ("warning", "warn", "acknowledged", "running", "skipped", "watch", "indeterminate"),
-    "bad": ("critical", "failed", "firing", "timed_out", "killed", "fatal", "error", "over limit"),
+    "bad": (
+        "critical",
+        "failed",
+        "harm",
+        "refused",
+        "firing",
+        "timed_out",
+        "killed",
+        "fatal",
+        "error",
+        "over limit",
+    ),
 }
 
 

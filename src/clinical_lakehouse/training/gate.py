@@ -1,6 +1,6 @@
 """The gate a model passes before it may become champion: criteria with value, limit and verdict."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +60,23 @@ class Verdict:
         return " ".join(one.sentence for one in self.criteria)
 
 
-def decide(figures: Iterable[Row], compared: Iterable[Row], limits: Limits) -> Verdict:
-    """Judge gold.model_evaluation and gold.model_comparison rows of one version.
+@dataclass(frozen=True)
+class Evidence:
+    """What else is known of the version: rows of gold.model_comparison and fairness_finding."""
+
+    compared: Sequence[Row] = ()
+    groups: Sequence[Row] = ()
+
+
+def decide(figures: Iterable[Row], evidence: Evidence, limits: Limits) -> Verdict:
+    """Judge gold.model_evaluation rows of one version, and the other evidence on it.
 
     A figure that is missing fails its criterion, except gaps between groups, which are judged only
     where two groups are large enough, and what there is nothing to compare with.
     """
     rows = list(figures)
     overall = {row["metric"]: row["value"] for row in rows if row["group_name"] == "all"}
-    against = {(row["compared_with"], row["metric"]): row for row in compared}
+    against = {(row["compared_with"], row["metric"]): row for row in evidence.compared}
     low, high = limits.calibration_slope
     criteria = [
         _enough(overall, limits.people_min),
@@ -84,6 +92,7 @@ def decide(figures: Iterable[Row], compared: Iterable[Row], limits: Limits) -> V
             for row in rows
             if row["metric"] == "true_positive_rate_gap"
         ),
+        _harm(evidence.groups),
     ]  # fmt: skip
     return Verdict(tuple(criteria))
 
@@ -143,3 +152,17 @@ def _gap(group: str, value: float | None, limit: float) -> Criterion:
     what = f"True positive rates differ by {value:.3f} between groups by {name}"
     said = f"{verdict.capitalize()}: {what}, allowed {limit:g}."
     return Criterion("true_positive_rate_gap", value, None, limit, verdict, said, group)
+
+
+def _harm(groups: Sequence[Row]) -> Criterion:
+    """No group is worse off than its own risks explain."""
+    if all(row["verdict"] == "too few" for row in groups):
+        said = "Not judged: no group is large enough to see harm in it."
+        return Criterion("harm_to_groups", None, None, 0.0, NOT_JUDGED, said)
+    found = [row for row in groups if row["verdict"] == "harm"]
+    names = sorted({f"{row['attribute']} {row['group_value']} ({row['metric']})" for row in found})
+    if not found:
+        said = "Passed: differences between groups are those of their risks, or chance."
+        return Criterion("harm_to_groups", 0.0, None, 0.0, PASSED, said)
+    said = f"Failed: harm beyond what risks explain to {', '.join(names[:3])}."
+    return Criterion("harm_to_groups", float(len(found)), None, 0.0, FAILED, said)

@@ -58,17 +58,20 @@ def held_out(
     train = rows[~rows["is_test"]]
     test = tested(rows)
     prevalence = float(train["is_event"].mean()) if len(train) else 0.5
-    groups = {"sex": test["sex"], "age_band": _age_band(test["age_years"]), "race": test["race"]}
     return HeldOut(
         outcomes=test["is_event"].to_numpy(dtype=bool),
         scores=risk(model, test, names),
         baseline=_baseline(train, test, prevalence),
         people=test["subject_key"].to_numpy(),
-        groups={
-            name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()
-        },
+        groups=groups_of(test),
         threshold=prevalence if threshold is None else threshold,
     )
+
+
+def groups_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The groups a model is judged by, in the rows' order."""
+    groups = {"sex": rows["sex"], "age_band": _age_band(rows["age_years"]), "race": rows["race"]}
+    return {name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()}
 
 
 def tested(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,10 +11,12 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.held_out_scores import HeldOut
 from clinical_lakehouse.operators.clinical_model_evaluator import ClinicalModelEvaluator
+from clinical_lakehouse.operators.fairness_bias_detector import FairnessBiasDetector
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_fairness import FAIRNESS_FINDING, FAIRNESS_MITIGATION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, MODEL_GATE_CRITERION
 from clinical_lakehouse.tables.gold_models import (
@@ -24,7 +26,7 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
 )
 from clinical_lakehouse.tables.silver import SUBJECT
-from clinical_lakehouse.training.gate import Limits, Verdict
+from clinical_lakehouse.training.gate import Evidence, Limits, Verdict
 from clinical_lakehouse.training.gate import decide as pass_or_fail
 from clinical_lakehouse.training.held_out import (
     BASELINE_FEATURES,
@@ -35,13 +37,17 @@ from clinical_lakehouse.training.held_out import (
     version_rows,
 )
 from clinical_lakehouse.training.matrix import within_bound
+from clinical_lakehouse.training.mitigation import mitigations
 
 Version = Mapping[str, Any]
 
 
 @task(
     reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT],
-    writes=[MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON],
+    writes=[
+        *(MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON),
+        *(FAIRNESS_FINDING, FAIRNESS_MITIGATION),
+    ],
     params={"threshold": ""},
 )
 def evaluate(run: Run) -> Metrics:
@@ -61,11 +67,13 @@ def evaluate(run: Run) -> Metrics:
     held = held_out(rows, model, names, float(given) if given else None)
     held = _beside(held, rows, champion)
     told = ClinicalModelEvaluator(version, held).execute(run)
+    weighed = mitigations(rows, model, names, held.threshold)
+    told = {**told, **FairnessBiasDetector(version, held, weighed).execute(run)}
     return {"outcome": "evaluated", "model_version": version["model_version"], **told}
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_EVALUATION, MODEL_COMPARISON],
+    reads=[MODEL_VERSION, MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING],
     writes=[MODEL_GATE, MODEL_GATE_CRITERION],
 )
 def decide(run: Run) -> Metrics:
@@ -74,14 +82,14 @@ def decide(run: Run) -> Metrics:
     version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
     if version is None:
         return {"outcome": "no model"}
-    judged, against = (
+    judged, against, groups = (
         [row.asDict() for row in _of(run.lake.read(table), version).collect()]
-        for table in (MODEL_EVALUATION, MODEL_COMPARISON)
+        for table in (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING)
     )
     if not judged:
         return {"outcome": "not evaluated"}
     judged.sort(key=lambda row: (row["metric"], row["group_name"], row["group_value"]))
-    verdict = pass_or_fail(judged, against, _limits(run))
+    verdict = pass_or_fail(judged, Evidence(against, groups), _limits(run))
     _store(run, version, verdict)
     return {"outcome": f"gate {verdict.state}", "model_version": version["model_version"]}
 
