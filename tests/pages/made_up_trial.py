@@ -53,6 +53,7 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, gold_model_review.MODEL_GATE_CRITERION, _criteria())
     _put(lake, gold_model_review.MODEL_COMPARISON, [_compared()])
     _put(lake, gold_fairness.FAIRNESS_FINDING, _findings())
+    _put(lake, gold_model_review.MODEL_SITE, _by_site())
     _put(lake, gold_fairness.FAIRNESS_MITIGATION, _mitigated())
     _put(lake, gold_models.MODEL_METRIC, _metrics(draws))
     _put(lake, ops.ALERT, _alerts())
@@ -174,6 +175,16 @@ def _findings() -> Rows:
         {**key, "group_value": "Canary small", "value": 9.0, "verdict": "harm",
          "person_count": 7},
     ]  # fmt: skip
+
+
+def _by_site() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "measure": "auroc", "event_count": 40}
+    pooled = {"new_site_low": 0.6, "new_site_high": 0.9, "heterogeneity_ratio": 0.3}
+    return [
+        {**key, "organization_key": 1, "value": 0.5, "low": 0.4, "high": 0.6, "is_named": True},
+        {**key, "organization_key": 2, "value": 0.8, "low": 0.7, "high": 0.9, "is_named": False},
+        {**key, **pooled, "value": 0.77, "low": 0.7, "high": 0.83, "is_named": False},
+    ]
 
 
 def _mitigated() -> Rows:

@@ -75,7 +75,9 @@ def test_figures_are_those_of_the_tables(page):
     assert "Open alerts 2 2 firing" in text
     assert "missing-required 210" in text
     assert "Race: Asian Observed / expected 1.440 0.500 to 1.600 1.000 130 harm" in text
-    assert "Reweighing sex 15.0% 0.0% −0.010 −0.010 refused" in text
+    assert "Reweighing sex 15.0% 0% −0.010 −0.010 refused" in text
+    assert "Odd: Northgate Hospital." in text
+    assert "AUROC 0.770 0.700 to 0.830 0.600 to 0.900 30%" in text
     assert "Enough people <11 at least 100 indeterminate" in text
     assert "Champion in use Net benefit at the threshold 0.050 0.030 0.020 −0.010 to 0.050" in text
 

@@ -4,12 +4,13 @@ import pytest
 
 from clinical_lakehouse.training.gate import Evidence, Limits, decide
 
-LIMITS = Limits(100, 0.65, 0.02, 0.35, (0.5, 1.8), "auroc", 0.05)
+LIMITS = Limits(100, 0.65, 0.02, 0.35, (0.5, 1.8), "auroc", 0.1, 0.05)
 
 
 def _figures(**changed):
     values = {"auroc": 0.8, "auroc_gain": 0.1, "calibration_slope": 1.0, **changed}
     values = {"people_with_event": 120.0, "people_without_event": 900.0, **values}
+    values = {"risk_instability": 0.04, **values}
     gap = values.pop("gap", 0.1)
     rows = [{"metric": m, "group_name": "all", "value": v} for m, v in values.items()]
     return [*rows, {"metric": "true_positive_rate_gap", "group_name": "sex", "value": gap}]
@@ -29,7 +30,7 @@ def _compared(champion=None, **changed):
 def test_a_model_within_every_limit_passes_with_one_sentence_per_criterion():
     verdict = decide(_figures(), _compared(champion=-0.02), LIMITS)
     assert verdict.is_passed and verdict.state == "passed"
-    assert verdict.reason.count("Passed: ") == len(verdict.criteria) == 9
+    assert verdict.reason.count("Passed: ") == len(verdict.criteria) == 11
     found = {one.criterion: one for one in verdict.criteria}
     slope = found["calibration_slope"]
     assert (slope.value, slope.at_least, slope.at_most) == (1.0, 0.5, 1.8)
@@ -44,6 +45,7 @@ def test_a_model_within_every_limit_passes_with_one_sentence_per_criterion():
         ({"calibration_slope": 0.4}, "Failed: Calibration slope is 0.400"),
         ({"calibration_slope": 1.9}, "Failed: Calibration slope is 1.900"),
         ({"gap": 0.4}, "Failed: True positive rates differ by 0.400 between groups by sex"),
+        ({"risk_instability": 0.11}, "Failed: A person's risk moves by 0.110"),
         ({"auroc": None}, "Failed: AUROC cannot be computed"),
     ],
 )
@@ -110,3 +112,10 @@ def test_a_harmed_group_fails_the_gate_and_is_named():
     )
     few = Evidence(_compared().compared, [{"verdict": "too few"}])
     assert decide(_figures(), few, LIMITS).is_passed
+
+
+def test_a_leak_fails_the_gate_and_is_named():
+    leak = {"kind": "site code", "feature": "weight_latest"}
+    verdict = decide(_figures(), Evidence(_compared().compared, leaks=[leak]), LIMITS)
+    assert verdict.state == "failed"
+    assert "Failed: inputs leak: weight_latest (site code)." in verdict.reason

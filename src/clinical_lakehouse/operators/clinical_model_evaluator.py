@@ -1,7 +1,7 @@
 """ClinicalModelEvaluator: judges a model version on rows held out from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,21 @@ from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION
 @dataclass(frozen=True)
 class ClinicalModelEvaluator:
     """Judges `version` (its name and number) on `held`: discrimination, calibration, decisions, the
-    same by group, and compared with the baseline and with `held.others`."""
+    same by group, and compared with the baseline and with `held.others`. `more` are figures of all
+    rows that somebody else made."""
 
     version: Mapping[str, Any]
     held: HeldOut
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     def execute(self, run: Run) -> Metrics:
         """Replace the version's rows of gold.model_evaluation, model_curve and model_comparison;
         the task declares the three."""
-        found = [{**row, "evaluated_at": run.as_of} for row in figures(self.held)]
+        rows = figures(self.held)
+        whole = next(row for row in rows if row["group_name"] == "all")
+        nothing = dict.fromkeys(("low", "high", "baseline"))
+        rows += [{**whole, **nothing, "metric": m, "value": v} for m, v in self.more.items()]
+        found = [{**row, "evaluated_at": run.as_of} for row in rows]
         against = [self._compared(run, one) for one in compared(self.held)]
         kept = f"compared_with NOT IN ('{SIMPLER}', '{MORE_COMPLEX}')"  # by training, and kept
         in_two_threads(

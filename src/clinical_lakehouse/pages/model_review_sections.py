@@ -1,10 +1,12 @@
 """The trial report's sections that review a model: the gate's criteria, and what it is beside."""
 
 from clinical_lakehouse.pages.asking import Answer, Row
-from clinical_lakehouse.pages.model_sections import named
-from clinical_lakehouse.rendering import figures
-from clinical_lakehouse.rendering.page import Block, Column, Grid, Notice, Notices, Section
+from clinical_lakehouse.pages.metric_names import named
+from clinical_lakehouse.rendering import charts, figures
+from clinical_lakehouse.rendering.charts import Axis, Dot
+from clinical_lakehouse.rendering.page import Block, Chart, Column, Grid, Notice, Notices, Section
 
+_TOP = 3.0  # intervals beyond are cut
 _MOST = 15  # rows of a table of findings
 _OTHERS = {
     "baseline": "Baseline (age, adherence)",
@@ -33,7 +35,11 @@ def _decision(row: Row) -> Notice:
     """What the last training said of the data there are."""
     tone = "watch" if row["outcome"] == "not enough yet" else "plain"
     day = figures.day(row["decided_at"].date())
-    return Notice(tone, f"Training, {day}: {row['outcome']}.", str(row["sentence"]))
+    return Notice(
+        tone,
+        f"Training, {day}: {row['outcome']}.",
+        str(row["sentence"]).removeprefix("Not enough yet: "),
+    )
 
 
 def _criteria(answer: Answer) -> Grid:
@@ -179,3 +185,65 @@ def _mitigated(answer: Answer) -> Grid:
         "that lowers it for every group is refused; none is applied."
     )
     return Grid("What mitigation would cost", columns, cells, caption, answer.source)
+
+
+def sites(answer: Answer) -> Section:
+    """What to expect at a site the model has never seen, and which site is odd."""
+    title = "At a site it has never seen"
+    lead = "Each site by the same recipe fitted without it; all together by random effects."
+    if not answer.rows:
+        return Section(title, lead, (answer.empty(title),))
+    pooled = [row for row in answer.rows if row["organization_key"] is None]
+    odd = sorted({row["site"] for row in answer.rows if row["is_named"]})
+    blocks: list[Block] = []
+    if odd:
+        said = "Far from what the other sites say, beyond chance. Look at its records first."
+        blocks.append(Notices((Notice("bad", f"Odd: {', '.join(odd)}.", said),), answer.source))
+    columns = (
+        Column("Measure"),
+        *(Column(t, "number") for t in ("All sites", "95% interval", "At a new site", "I2")),
+    )
+    cells = tuple(
+        (
+            named(row["measure"]),
+            figures.number(row["value"], 3),
+            figures.interval(row["low"], row["high"], 3),
+            figures.interval(row["new_site_low"], row["new_site_high"], 3),
+            figures.percent(row["heterogeneity_ratio"], 0),
+        )
+        for row in pooled
+    )
+    caption = "At a new site: 95% prediction interval. I2: share of the variation between sites."
+    blocks.append(Grid("All sites together", columns, cells, caption, answer.source))
+    shown = [r for r in answer.rows if r["organization_key"] is not None and r["event_count"] >= 11]
+    if shown:
+        blocks.append(_per_site(shown, answer))
+    return Section(title, lead, tuple(blocks))
+
+
+def _per_site(rows: list[Row], answer: Answer) -> Chart:
+    dots = [
+        Dot(named(row["measure"]), row["site"], row["value"], row["low"], min(row["high"], _TOP))
+        for row in rows[: 3 * _MOST]
+        if row["value"] <= _TOP
+    ]
+    columns = (
+        Column("Site"),
+        Column("Measure"),
+        *(Column(t, "number") for t in ("Value", "95% interval", "People")),
+        Column("", "state"),
+    )
+    cells = tuple(
+        (
+            str(row["site"]),
+            named(row["measure"]),
+            figures.number(row["value"], 3),
+            figures.interval(row["low"], row["high"], 3),
+            figures.people(row["person_count"]),
+            "over limit" if row["is_named"] else "",
+        )
+        for row in rows
+    )
+    svg = charts.dots(dots, Axis("", limits=(min(0.0, *(d.low or 0.0 for d in dots)), _TOP)))
+    caption = "Points with 95% intervals. Sites with fewer than 11 outcomes are not shown."
+    return Chart("By site", svg, Grid("", columns, cells), caption, answer.source)

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from clinical_lakehouse.pages.asking import Answer, Row
 from clinical_lakehouse.pages.disclosure import SMALLEST_CELL
+from clinical_lakehouse.pages.metric_names import NAMES, named
 from clinical_lakehouse.rendering import charts, figures
 from clinical_lakehouse.rendering.charts import Axis, Dot, Flag, Line, Rule, Value
 from clinical_lakehouse.rendering.page import Block, Chart, Column, Grid, Section
@@ -12,30 +13,6 @@ from clinical_lakehouse.rendering.page import Block, Chart, Column, Grid, Sectio
 _SQUARE = (charts.HALF_WIDTH, charts.HALF_WIDTH - 30)
 _UNIT = (0.0, 1.0)
 _GROUPS = {"sex": "Sex", "age_band": "Age", "race": "Race", "ethnicity": "Ethnicity"}
-_NAMES = {
-    "auroc": "AUROC",
-    "auroc_gain": "AUROC gained over baseline",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "scaled_brier": "Scaled Brier score",
-    "calibration_slope": "Calibration slope",
-    "calibration_intercept": "Calibration intercept",
-    "calibration_in_the_large": "Calibration in the large",
-    "integrated_calibration_index": "Mean calibration error (ICI)",
-    "observed_expected": "Observed / expected",
-    "threshold": "Risk threshold",
-    "true_positive_rate": "True positive rate",
-    "false_positive_rate": "False positive rate",
-    "selection_rate": "Selected",
-    "net_benefit": "Net benefit at the threshold",
-    "net_benefit_treat_all": "Net benefit of acting on all",
-    "positive_predictive_value": "Positive predictive value",
-    "accuracy": "Accuracy at the threshold",
-    "number_needed_to_evaluate": "Number needed to evaluate",
-    "sensitivity_at_specificity_90": "Sensitivity at 90% specificity",
-    "people_with_event": "People with the outcome",
-    "people_without_event": "People without it",
-}
 _SERIES = {
     "low": "95% limit, lower",
     "high": "95% limit, upper",
@@ -49,11 +26,6 @@ _RATES = (
     "selection_rate",
     "positive_predictive_value",
 )
-
-
-def named(metric: str) -> str:
-    """A metric's name for people."""
-    return _NAMES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def discrimination(evaluation: Answer, curves: Answer) -> Section:
@@ -84,7 +56,7 @@ def discrimination(evaluation: Answer, curves: Answer) -> Section:
 
 def _evaluation(answer: Answer) -> Grid:
     whole = [row for row in answer.rows if row["group_name"] == "all"]
-    order = list(_NAMES)
+    order = list(NAMES)
     whole.sort(key=lambda r: order.index(r["metric"]) if r["metric"] in order else len(order))
     rows = tuple(
         (

@@ -179,6 +179,18 @@ GROUP BY mitigation, attribute
 ORDER BY attribute, mitigation""",
 )
 
+SITES = Question(
+    "model_evaluation",
+    """SELECT m.organization_key, coalesce(o.name, 'Site not known') AS site, m.measure, m.value,
+       m.low, m.high, m.new_site_low, m.new_site_high, m.heterogeneity_ratio, m.is_named,
+       m.event_count, m.person_count
+FROM gold.model_site AS m
+LEFT JOIN silver.organization AS o ON o.organization_key = m.organization_key
+WHERE m.model_name = :model AND m.model_version = :version
+ORDER BY m.measure, site, m.organization_key
+LIMIT 300""",
+)
+
 CURVES = Question(
     "model_evaluation",
     """SELECT curve, series, point, x, y, row_count
@@ -221,4 +233,5 @@ OF_VERSION = {
     "comparison": COMPARISON,
     "groups": GROUPS,
     "mitigation": MITIGATION,
+    "sites": SITES,
 }

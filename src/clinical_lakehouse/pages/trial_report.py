@@ -88,6 +88,7 @@ def trial_page(
         ),
         model_sections.fairness(answers["evaluation"]),
         model_review_sections.groups(answers["groups"], answers["mitigation"]),
+        model_review_sections.sites(answers["sites"]),
         model_sections.over_time(answers["metrics"], limits.accuracy_drop_max),
         operation_sections.alerts_table(answers["alerts"]),
         operation_sections.run_times(answers["tasks"]),

@@ -1,6 +1,6 @@
 """Gold models under review: how versions compare, and what each rule of the gate said."""
 
-from clinical_lakehouse.tables.contract import Column, Table, is_one_of
+from clinical_lakehouse.tables.contract import Column, Table, is_one_of, key
 
 _OWNER = "ml-engineering"
 _KEY = (
@@ -71,5 +71,45 @@ TRAINING_DECISION = Table(
         Column("events_per_parameter", "DOUBLE", "Events there are.", False),
         Column("needed_events_per_parameter", "DOUBLE", "Events by Riley's criteria."),
         Column("weeks_to_go", "INT", "Until there are enough; null where nobody is coming."),
+    ),
+)
+
+MODEL_SITE = Table(
+    name="gold.model_site",
+    comment="One row per model version, measure and site that the recipe was not fitted on, and of "
+    "all sites pooled (organization_key null).",
+    owner=_OWNER,
+    key=("model_name", "model_version", "organization_key", "measure"),
+    columns=(
+        *_KEY,
+        key("organization_key", "silver.organization; null: pooled (random effects).", True),
+        Column("measure", "STRING", "auroc, observed_expected or calibration_slope.", False),
+        Column("value", "DOUBLE", "The figure.", False),
+        *_LIMITS,
+        Column("new_site_low", "DOUBLE", "Pooled: lower 95% limit for a site not seen yet."),
+        Column("new_site_high", "DOUBLE", "Pooled: upper limit of the same."),
+        Column("heterogeneity_ratio", "DOUBLE", "Pooled: share of variation between sites, I2."),
+        Column("p_value", "DOUBLE", "How odd the site is beside the others, two-sided."),
+        Column("is_named", "BOOLEAN", "Odd beyond chance over all sites and measures.", False),
+        Column("row_count", "BIGINT", "Rows judged.", False),
+        Column("event_count", "BIGINT", "Of them with the outcome.", False),
+        Column("person_count", "BIGINT", "People judged.", False),
+        Column("event_person_count", "BIGINT", "Of them with the outcome.", False),
+        Column("judged_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+)
+
+LEAKAGE_FINDING = Table(
+    name="gold.leakage_finding",
+    comment="One row per model version, kind of leak and input that shows it.",
+    owner=_OWNER,
+    key=("model_name", "model_version", "kind", "feature"),
+    columns=(
+        *_KEY,
+        Column("kind", "STRING", "future value, derived from the outcome, ordered id, ...", False),
+        Column("feature", "STRING", "The input; * for all of them together.", False),
+        Column("value", "DOUBLE", "What was measured: AUROC, correlation, share or count.", False),
+        Column("limit_value", "DOUBLE", "From where it is a leak.", False),
+        Column("found_at", "TIMESTAMP", "as_of of the run.", False),
     ),
 )

@@ -21,6 +21,7 @@ class Limits:
     group_gap_max: float
     calibration_slope: tuple[float, float]
     headline: str
+    instability_max: float
     drop_max: float
 
 
@@ -62,10 +63,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What else is known of the version: rows of gold.model_comparison and fairness_finding."""
+    """What else is known of the version: rows of gold.model_comparison, of
+    fairness_finding and of leakage_finding."""
 
     compared: Sequence[Row] = ()
     groups: Sequence[Row] = ()
+    leaks: Sequence[Row] = ()
 
 
 def decide(figures: Iterable[Row], evidence: Evidence, limits: Limits) -> Verdict:
@@ -93,6 +96,8 @@ def decide(figures: Iterable[Row], evidence: Evidence, limits: Limits) -> Verdic
             if row["metric"] == "true_positive_rate_gap"
         ),
         _harm(evidence.groups),
+        _leaks(evidence.leaks),
+        _stable(overall.get("risk_instability"), limits.instability_max),
     ]  # fmt: skip
     return Verdict(tuple(criteria))
 
@@ -166,3 +171,22 @@ def _harm(groups: Sequence[Row]) -> Criterion:
         return Criterion("harm_to_groups", 0.0, None, 0.0, PASSED, said)
     said = f"Failed: harm beyond what risks explain to {', '.join(names[:3])}."
     return Criterion("harm_to_groups", float(len(found)), None, 0.0, FAILED, said)
+
+
+def _leaks(found: Sequence[Row]) -> Criterion:
+    """No input knows what it cannot know."""
+    verdict = FAILED if found else PASSED
+    names = ", ".join(f"{row['feature']} ({row['kind']})" for row in found[:3])
+    said = f"Failed: inputs leak: {names}." if found else "Passed: no input leaks the outcome."
+    return Criterion("leakage", float(len(found)), None, 0.0, verdict, said)
+
+
+def _stable(moved: float | None, most: float) -> Criterion:
+    """The same recipe on other people of the same trial says much the same of a person."""
+    if moved is None:
+        said = "Not judged: the recipe could not be fitted again."
+        return Criterion("risk_instability", None, None, most, NOT_JUDGED, said)
+    verdict = PASSED if moved <= most else FAILED
+    what = f"A person's risk moves by {moved:.3f} between refits"
+    said = f"{verdict.capitalize()}: {what}, allowed {most:g}."
+    return Criterion("risk_instability", moved, None, most, verdict, said)

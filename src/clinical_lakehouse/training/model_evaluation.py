@@ -15,10 +15,16 @@ from clinical_lakehouse.operators.fairness_bias_detector import FairnessBiasDete
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_fairness import FAIRNESS_FINDING, FAIRNESS_MITIGATION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
-from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, MODEL_GATE_CRITERION
+from clinical_lakehouse.tables.gold_model_review import (
+    LEAKAGE_FINDING,
+    MODEL_COMPARISON,
+    MODEL_GATE_CRITERION,
+    MODEL_SITE,
+)
 from clinical_lakehouse.tables.gold_models import (
     MODEL_CURVE,
     MODEL_EVALUATION,
@@ -37,7 +43,7 @@ from clinical_lakehouse.training.held_out import (
     version_rows,
 )
 from clinical_lakehouse.training.matrix import within_bound
-from clinical_lakehouse.training.mitigation import mitigations
+from clinical_lakehouse.training.review import Review, review
 
 Version = Mapping[str, Any]
 
@@ -46,7 +52,7 @@ Version = Mapping[str, Any]
     reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT],
     writes=[
         *(MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON),
-        *(FAIRNESS_FINDING, FAIRNESS_MITIGATION),
+        *(FAIRNESS_FINDING, FAIRNESS_MITIGATION, MODEL_SITE, LEAKAGE_FINDING),
     ],
     params={"threshold": ""},
 )
@@ -66,14 +72,19 @@ def evaluate(run: Run) -> Metrics:
     given = run.params.get("threshold")
     held = held_out(rows, model, names, float(given) if given else None)
     held = _beside(held, rows, champion)
-    told = ClinicalModelEvaluator(version, held).execute(run)
-    weighed = mitigations(rows, model, names, held.threshold)
-    told = {**told, **FairnessBiasDetector(version, held, weighed).execute(run)}
-    return {"outcome": "evaluated", "model_version": version["model_version"], **told}
+    again = review(rows, model, names, held.threshold, run.settings.model.stability_refits)
+    told = ClinicalModelEvaluator(version, held, again.figures()).execute(run)
+    fair = FairnessBiasDetector(version, held, again.mitigations).execute(run)
+    _store_review(run, version, again)
+    outcome = {"outcome": "evaluated", "model_version": version["model_version"]}
+    return {**outcome, **told, **fair, "leaks": len(again.leaks)}
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING],
+    reads=[
+        *(MODEL_VERSION, MODEL_EVALUATION, MODEL_COMPARISON),
+        *(FAIRNESS_FINDING, LEAKAGE_FINDING),
+    ],
     writes=[MODEL_GATE, MODEL_GATE_CRITERION],
 )
 def decide(run: Run) -> Metrics:
@@ -82,14 +93,14 @@ def decide(run: Run) -> Metrics:
     version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
     if version is None:
         return {"outcome": "no model"}
-    judged, against, groups = (
+    judged, *evidence = (
         [row.asDict() for row in _of(run.lake.read(table), version).collect()]
-        for table in (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING)
+        for table in (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING, LEAKAGE_FINDING)
     )
     if not judged:
         return {"outcome": "not evaluated"}
     judged.sort(key=lambda row: (row["metric"], row["group_name"], row["group_value"]))
-    verdict = pass_or_fail(judged, Evidence(against, groups), _limits(run))
+    verdict = pass_or_fail(judged, Evidence(*evidence), _limits(run))
     _store(run, version, verdict)
     return {"outcome": f"gate {verdict.state}", "model_version": version["model_version"]}
 
@@ -112,6 +123,17 @@ def _beside(held: HeldOut, rows: pd.DataFrame, champion: tuple[Any, list[str]] |
     if champion is None:
         return held
     return replace(held, others={"champion": risk(champion[0], tested(rows), champion[1])})
+
+
+def _store_review(run: Run, version: Version, found: Review) -> None:
+    sites = [{**vars(one), "judged_at": run.as_of} for one in found.sites]
+    leaked = [{**row, "found_at": run.as_of} for row in found.leak_rows()]
+    in_two_threads(
+        [
+            lambda: _replace(run, MODEL_SITE, version, sites),
+            lambda: _replace(run, LEAKAGE_FINDING, version, leaked),
+        ]
+    )
 
 
 def _store(run: Run, version: Version, verdict: Verdict) -> None:
@@ -160,5 +182,6 @@ def _limits(run: Run) -> Limits:
         group_gap_max=model.gate_group_gap_max,
         calibration_slope=model.gate_calibration_slope,
         headline=model.headline_metric,
+        instability_max=model.gate_instability_max,
         drop_max=run.settings.limits.accuracy_drop_max,
     )
