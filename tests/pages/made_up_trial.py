@@ -11,6 +11,7 @@ from clinical_lakehouse.tables import (
     gold_fairness,
     gold_model_review,
     gold_models,
+    gold_survival,
     ops,
     silver,
 )
@@ -54,6 +55,10 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, gold_model_review.MODEL_COMPARISON, [_compared()])
     _put(lake, gold_fairness.FAIRNESS_FINDING, _findings())
     _put(lake, gold_model_review.MODEL_SITE, _by_site())
+    _put(lake, gold_survival.SURVIVAL_CURVE, _staying())
+    ratio = {"endpoint": "time_to_discontinuation", "metric": "hazard_ratio",
+             "term": "phq9_baseline", "value": 1.8, "low": 1.4, "high": 2.3}  # fmt: skip
+    _put(lake, gold_survival.SURVIVAL_FIGURE, [{**ratio, "person_count": 90, "event_count": 40}])
     _put(lake, gold_fairness.FAIRNESS_MITIGATION, _mitigated())
     _put(lake, gold_models.MODEL_METRIC, _metrics(draws))
     _put(lake, ops.ALERT, _alerts())
@@ -174,6 +179,16 @@ def _findings() -> Rows:
         {**key, "group_value": "Asian", "value": 1.44, "verdict": "harm", "person_count": 130},
         {**key, "group_value": "Canary small", "value": 9.0, "verdict": "harm",
          "person_count": 7},
+    ]  # fmt: skip
+
+
+def _staying() -> Rows:
+    return [
+        {"endpoint": "time_to_discontinuation", "curve": curve, "group_value": "all",
+         "time_days": day, "value": rate * day, "low": 0.8 * rate * day,
+         "high": 1.2 * rate * day, "at_risk_count": 400 - day}
+        for curve, rate in (("dropout", 0.002), ("dropout_kaplan_meier", 0.0022), ("death", 1e-4))
+        for day in range(1, 300, 5)
     ]  # fmt: skip
 
 

@@ -240,7 +240,7 @@ def _per_site(rows: list[Row], answer: Answer) -> Chart:
             figures.number(row["value"], 3),
             figures.interval(row["low"], row["high"], 3),
             figures.people(row["person_count"]),
-            "over limit" if row["is_named"] else "",
+            "odd" if row["is_named"] else "",
         )
         for row in rows
     )

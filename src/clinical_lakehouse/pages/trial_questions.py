@@ -202,6 +202,26 @@ WHERE point = last_point OR point % greatest(1, last_point DIV 60) = 0
 ORDER BY curve, series, point""",
 )
 
+SURVIVAL = Question(
+    "model_evaluation",
+    """SELECT curve, group_value, time_days, value, low, high, at_risk_count
+FROM (SELECT *, row_number() OVER (PARTITION BY curve, group_value ORDER BY time_days) AS place,
+             count(*) OVER (PARTITION BY curve, group_value) AS places
+      FROM gold.survival_curve
+      WHERE endpoint = 'time_to_discontinuation')
+WHERE place = places OR place % greatest(1, places DIV 40) = 0
+ORDER BY curve, group_value, time_days""",
+)
+
+SURVIVAL_FIGURES = Question(
+    "model_evaluation",
+    """SELECT metric, term, value, low, high, p_value, person_count, event_count
+FROM gold.survival_figure
+WHERE endpoint = 'time_to_discontinuation'
+ORDER BY metric, term
+LIMIT 60""",
+)
+
 METRICS = Question(
     "model_performance_monitoring",
     """SELECT metric, window_start_date, window_end_date, value, low, high, reference,
@@ -223,6 +243,8 @@ FIRST = {
     "versions": VERSIONS,
     "gates": GATES,
     "decisions": DECISIONS,
+    "survival": SURVIVAL,
+    "survival_figures": SURVIVAL_FIGURES,
     "scored": SCORED,
 }
 OF_VERSION = {

@@ -8,6 +8,7 @@ from clinical_lakehouse.pages import (
     model_review_sections,
     model_sections,
     operation_sections,
+    survival_sections,
     trial_questions,
     trial_sections,
 )
@@ -89,6 +90,7 @@ def trial_page(
         model_sections.fairness(answers["evaluation"]),
         model_review_sections.groups(answers["groups"], answers["mitigation"]),
         model_review_sections.sites(answers["sites"]),
+        survival_sections.staying(answers["survival"], answers["survival_figures"]),
         model_sections.over_time(answers["metrics"], limits.accuracy_drop_max),
         operation_sections.alerts_table(answers["alerts"]),
         operation_sections.run_times(answers["tasks"]),

@@ -19,6 +19,7 @@ _TONES = {
         "critical",
         "failed",
         "harm",
+        "odd",
         "refused",
         "firing",
         "timed_out",
