@@ -58,7 +58,10 @@ def _drawn(answer: Answer) -> Chart:
         )
         for row in answer.rows
     )
-    caption = "Shaded: the 95% interval. Each curve ends where fewer than 11 people are at risk."
+    caption = (
+        "Shaded: the 95% interval. Dashed: dropout by Kaplan-Meier. Each curve ends where fewer "
+        "than 11 people are at risk."
+    )
     return Chart("Risk of leaving", svg, Grid("", columns, cells), caption, answer.source)
 
 

@@ -222,6 +222,14 @@ ORDER BY metric, term
 LIMIT 60""",
 )
 
+CARD = Question(
+    "model_evaluation",
+    """SELECT document, item, asked, answered_by, answer
+FROM gold.model_card
+WHERE model_name = :model AND model_version = :version
+ORDER BY document DESC, position""",
+)
+
 METRICS = Question(
     "model_performance_monitoring",
     """SELECT metric, window_start_date, window_end_date, value, low, high, reference,
@@ -256,4 +264,5 @@ OF_VERSION = {
     "groups": GROUPS,
     "mitigation": MITIGATION,
     "sites": SITES,
+    "card": CARD,
 }

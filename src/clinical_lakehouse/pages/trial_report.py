@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from clinical_lakehouse.pages import (
+    card_sections,
     model_review_sections,
     model_sections,
     operation_sections,
@@ -95,6 +96,7 @@ def trial_page(
         operation_sections.alerts_table(answers["alerts"]),
         operation_sections.run_times(answers["tasks"]),
         operation_sections.way_of_the_data(steps),
+        card_sections.card(answers["card"]),
     )
     return Page(
         "Trial report",

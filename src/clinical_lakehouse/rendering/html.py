@@ -14,19 +14,19 @@ from clinical_lakehouse.rendering.template import TEMPLATE
 # Words of the suite's tables that say how something stands.
 _TONES = {
     "good": ("success", "passed", "resolved", "ok", "champion", "helps"),
-    "watch": ("warning", "warn", "acknowledged", "running", "skipped", "watch", "indeterminate"),
+    "watch": (
+        "warning",
+        "warn",
+        "acknowledged",
+        "running",
+        "skipped",
+        "watch",
+        "indeterminate",
+        "a person must say",
+    ),
     "bad": (
-        "critical",
-        "failed",
-        "harm",
-        "odd",
-        "refused",
-        "firing",
-        "timed_out",
-        "killed",
-        "fatal",
-        "error",
-        "over limit",
+        *("critical", "failed", "firing", "timed_out", "killed", "fatal", "error", "over limit"),
+        *("harm", "odd", "refused"),
     ),
 }
 

@@ -113,3 +113,21 @@ LEAKAGE_FINDING = Table(
         Column("found_at", "TIMESTAMP", "as_of of the run.", False),
     ),
 )
+
+MODEL_CARD = Table(
+    name="gold.model_card",
+    comment="One row per model version, document (TRIPOD+AI, HTI-1) and item: asked and answered.",
+    owner=_OWNER,
+    key=("model_name", "model_version", "document", "item"),
+    columns=(
+        *_KEY,
+        Column("document", "STRING", "tripod_ai or hti1.", False),
+        Column("position", "INT", "Order in the document.", False),
+        Column("item", "STRING", "The document's own number.", False),
+        Column("asked", "STRING", "What it asks, in short.", False),
+        Column("answered_by", "STRING", "run, person, or: a person must say.", False),
+        Column("answer", "STRING", "The answer; null where there is none yet."),
+        Column("written_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    checks=(is_one_of("answered_by", "run", "person", "a person must say"),),
+)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.held_out_scores import HeldOut
@@ -17,11 +16,13 @@ from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_fairness import FAIRNESS_FINDING, FAIRNESS_MITIGATION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import (
     LEAKAGE_FINDING,
+    MODEL_CARD,
     MODEL_COMPARISON,
     MODEL_GATE_CRITERION,
     MODEL_SITE,
@@ -47,6 +48,7 @@ from clinical_lakehouse.training.held_out import (
     version_rows,
 )
 from clinical_lakehouse.training.matrix import within_bound
+from clinical_lakehouse.training.model_card import NOBODY, Known, model_card
 from clinical_lakehouse.training.review import Review, review
 from clinical_lakehouse.training.time_to_event import (
     Row,
@@ -102,10 +104,8 @@ def decide(run: Run) -> Metrics:
     version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
     if version is None:
         return {"outcome": "no model"}
-    judged, *evidence = (
-        [row.asDict() for row in _of(run.lake.read(table), version).collect()]
-        for table in (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING, LEAKAGE_FINDING)
-    )
+    tables = (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING, LEAKAGE_FINDING)
+    judged, *evidence = in_two_threads([partial(_rows, run, one, version) for one in tables])
     if not judged:
         return {"outcome": "not evaluated"}
     judged.sort(key=lambda row: (row["metric"], row["group_name"], row["group_value"]))
@@ -149,11 +149,12 @@ def _store(run: Run, version: Version, verdict: Verdict) -> None:
     _replace(run, MODEL_GATE_CRITERION, version, rows)
 
 
-def _of(rows: DataFrame, version: Version) -> DataFrame:
+def _rows(run: Run, table: Table, version: Version) -> list[dict[str, Any]]:
+    """The version's rows of a table."""
     same = (F.col("model_name") == version["model_name"]) & (
         F.col("model_version") == version["model_version"]
     )
-    return rows.filter(same)
+    return [row.asDict() for row in run.lake.read(table).filter(same).collect()]
 
 
 def _matrix(run: Run, version: Version, names: Iterable[str]) -> pd.DataFrame:
@@ -191,6 +192,28 @@ def _limits(run: Run) -> Limits:
         instability_max=model.gate_instability_max,
         drop_max=run.settings.limits.accuracy_drop_max,
     )
+
+
+@task(
+    reads=[
+        *(MODEL_VERSION, MODEL_EVALUATION, MODEL_GATE_CRITERION),
+        *(FAIRNESS_FINDING, MODEL_SITE),
+    ],
+    writes=[MODEL_CARD],
+)
+def describe(run: Run) -> Metrics:
+    """Write the newest version's model card: TRIPOD+AI and HTI-1 as far as the run and people in
+    conf/model_cards have answered them."""
+    version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
+    if version is None:
+        return {"outcome": "no model"}
+    tables = (MODEL_EVALUATION, MODEL_GATE_CRITERION, FAIRNESS_FINDING, MODEL_SITE)
+    rows = in_two_threads([partial(_rows, run, table, version) for table in tables])
+    known = Known(version, *rows)
+    card = model_card(conf_dir() / "model_cards", version["model_name"], known)
+    _replace(run, MODEL_CARD, version, [{**vars(one), "written_at": run.as_of} for one in card])
+    open_items = sum(one.answered_by == NOBODY for one in card)
+    return {"model_version": version["model_version"], "items": len(card), "open": open_items}
 
 
 @task(reads=[SUBJECT_FEATURE, SUBJECT, PATIENT], writes=[SURVIVAL_CURVE, SURVIVAL_FIGURE])
