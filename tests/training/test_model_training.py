@@ -20,6 +20,7 @@ from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, TRAINI
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.training.families import CATEGORIES, CORE
 from clinical_lakehouse.training.matrix import INPUTS, as_matrix
+from clinical_lakehouse.training.model_reproduction import retrain
 from clinical_lakehouse.training.model_training import train
 from clinical_lakehouse.training.search import Trial, _log_loss, _simplest_good, search
 from clinical_lakehouse.training.split import cross_fit, fold_of, time_cut
@@ -253,3 +254,23 @@ def test_training_tells_what_the_complex_model_would_have_gained(trained):
     (row,) = run.lake.read(MODEL_COMPARISON).collect()
     assert row.compared_with in ("simpler", "more_complex") and row.metric == "net_benefit"
     assert row.low <= row.difference <= row.high
+
+
+def test_a_version_trained_again_predicts_the_same(trained):
+    run, metrics = trained
+    (row,) = [one for one in _versions(run) if one["model_version"] == metrics["model_version"]]
+    again = replace(run, params={"tracking_run": row["tracking_run_id"]})
+    told = retrain.execute(again)
+    assert told["outcome"] == "the same" and told["row_count"] == row["test_row_count"]
+    assert told["largest_difference"] <= 1e-12
+    with pytest.raises(ModelError, match="no version in gold.model_version has this run"):
+        retrain.execute(replace(run, params={"tracking_run": "other"}))
+    later = replace(again, settings=_with_margin(run.settings, 20))
+    with pytest.raises(ModelError, match="rows now"):
+        retrain.execute(later)
+
+
+def _with_margin(settings, days):
+    """Other settings leave other rows."""
+    privacy = settings.privacy.model_copy(update={"date_shift_days": days})
+    return settings.model_copy(update={"privacy": privacy})
