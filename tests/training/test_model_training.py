@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from clinical_lakehouse.errors import ModelError, UsageError
@@ -274,3 +275,12 @@ def _with_margin(settings, days):
     """Other settings leave other rows."""
     privacy = settings.privacy.model_copy(update={"date_shift_days": days})
     return settings.model_copy(update={"privacy": privacy})
+
+
+def test_a_training_asked_for_again_leaves_the_decision_as_it_was(trained):
+    run, _ = trained
+    made = run.lake.read(TRAINING_DECISION).filter(F.col("decided_at") == run.as_of)
+    before = [tuple(row) for row in made.collect()]
+    assert len(before) == 1 and "trained" in before[0]
+    train.execute(run)
+    assert [tuple(row) for row in made.collect()] == before

@@ -55,9 +55,10 @@ def train(run: Run) -> Metrics:
     trained = _trained(matrix, choice)
     made = tracking.register(run, run.settings.model.name, digest, trained)
     row = {**_row(run, matrix, choice, made), "feature_table_version": table_version}
+    told = _decided(run, ready, "trained", made.version)
     _record(run, row, until, choice)
     memory.forget()
-    return {**_decided(run, ready, "trained", made.version), **trained.metrics}
+    return {**told, **trained.metrics}
 
 
 def _training_until(run: Run) -> date:
@@ -99,10 +100,10 @@ def _readiness(run: Run, rows: pd.DataFrame) -> Readiness:
 
 
 def _decided(run: Run, ready: Readiness, outcome: str, version: int | None = None) -> Metrics:
-    """Keep what was decided, and tell it in a few figures."""
+    """Keep what was decided, the first time at this as_of, and tell it in a few figures."""
     row = {**ready.row(), "model_name": run.settings.model.name, "decided_at": run.as_of}
     row |= {"outcome": outcome, "model_version": version}
-    run.lake.upsert(TRAINING_DECISION, run.lake.frame(TRAINING_DECISION, [row]))
+    run.lake.append_missing(TRAINING_DECISION, run.lake.frame(TRAINING_DECISION, [row]))
     told = {"people": ready.people, "people_needed": ready.enough.needed}
     if outcome == NOT_ENOUGH:
         return {"outcome": outcome, **told, "weeks_to_go": ready.enough.weeks}

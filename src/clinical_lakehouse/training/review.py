@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from clinical_lakehouse.methods.fairness_mitigation import Mitigation
 from clinical_lakehouse.training.leakage import Leak, leaks
@@ -45,9 +46,11 @@ def review(
 ) -> Review:
     """Review a fitted model on labelled rows with `is_test`; each part says when it finds nothing
     to look at."""
-    return Review(
-        leaks(rows, names),
-        leave_site_out(rows, model, names),
-        mitigations(rows, model, names, threshold),
-        stability(rows, model, names, threshold, refits),
-    )
+    # One thread: small fits wait for one another, and sums in another order are other sums.
+    with threadpool_limits(limits=1):
+        return Review(
+            leaks(rows, names),
+            leave_site_out(rows, model, names),
+            mitigations(rows, model, names, threshold),
+            stability(rows, model, names, threshold, refits),
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from clinical_lakehouse.methods.intervals import Floats
 from clinical_lakehouse.methods.small_cells import SMALLEST_CELL
@@ -64,7 +65,7 @@ def fit_cox(rows: pd.DataFrame, inputs: Sequence[str], cause: int) -> Cox:
     centre, scale = numbers[varied].mean(), numbers[varied].std()
     frame = _filled(rows, centre, scale)
     frame = frame.assign(days=rows["days"].astype(float), seen=(rows["cause"] == cause))
-    with warnings.catch_warnings():
+    with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of rare events, which the limits show
         fitted = CoxPHFitter(penalizer=_RIDGE).fit(frame, "days", "seen")
     return Cox(fitted, centre, scale)
