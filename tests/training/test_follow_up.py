@@ -47,12 +47,10 @@ def test_first_row_counts_and_each_end_has_its_cause(run):
     }  # fmt: skip
 
 
-def test_task_leaves_curves_and_figures_and_the_same_again(world):
+def test_task_leaves_curves_and_figures_and_without_later_people_no_model(world):
     told = estimate_survival.execute(world)
     curves = world.lake.read(SURVIVAL_CURVE).toPandas()
     figures = world.lake.read(SURVIVAL_FIGURE).toPandas()
     assert told["people"] == 120 and told["dropouts"] > 20
     assert (curves["at_risk_count"] >= 11).all() and curves["value"].between(0, 1).all()
-    assert {"log_rank", "hazard_ratio", "kaplan_meier_excess"} <= set(figures["metric"])
-    age = figures[(figures.metric == "hazard_ratio") & (figures.term == "age_years")].iloc[0]
-    assert age["low"] > 1, "the world's older people leave sooner"
+    assert set(figures["metric"]) == {"log_rank", "kaplan_meier_excess"}, "all came on one day"
