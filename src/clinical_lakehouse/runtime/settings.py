@@ -96,6 +96,7 @@ class Model(_Section):
     horizon_days: int
     index_every_days: int
     max_evaluations: int
+    folds_by: Literal["subject", "site"]
     expected_r2_ratio: float = Field(gt=0, lt=1)
     sample_share_min: float = Field(ge=0, le=1)
     headline_metric: Literal["auroc", "accuracy"]

@@ -44,7 +44,8 @@ class Matrix:
 
 def only_known(labelled: DataFrame) -> DataFrame:
     """Rows whose outcome is complete, with inputs, keys and is_event, as many as fit the driver."""
-    wanted = ["subject_key", "research_subject_key", "index_date", "feature_version", *INPUTS]
+    keys = ["subject_key", "research_subject_key", "organization_key", "index_date"]
+    wanted = [*keys, "feature_version", *INPUTS]
     return within_bound(labelled.filter("is_complete").select(*wanted, "is_event"))
 
 

@@ -23,7 +23,7 @@ from clinical_lakehouse.training.families import FAMILIES
 from clinical_lakehouse.training.matrix import INPUTS, Matrix, as_matrix, only_known, too_few
 from clinical_lakehouse.training.readiness import NOT_ENOUGH, Readiness, readiness
 from clinical_lakehouse.training.search import Choice, search
-from clinical_lakehouse.training.split import cross_fit, time_cut
+from clinical_lakehouse.training.split import FOLDINGS, cross_fit, time_cut
 from clinical_lakehouse.training.trial_memory import TrialMemory
 
 _SEED = "7"
@@ -51,7 +51,7 @@ def train(run: Run) -> Metrics:
     if known is not None and _is_recorded(run, known):
         return _decided(run, ready, "already trained", known.version)
     memory = TrialMemory(run.lake.root / "mlflow" / "searches" / digest)
-    choice = search(matrix.train, INPUTS, run.settings.model.max_evaluations, _seed(run), memory)
+    choice = _searched(run, matrix, memory)
     trained = _trained(matrix, choice)
     made = tracking.register(run, run.settings.model.name, digest, trained)
     row = {**_row(run, matrix, choice, made), "feature_table_version": table_version}
@@ -90,6 +90,12 @@ def _labelled(run: Run, until: date, table_version: int) -> pd.DataFrame:
     return only_known(labelled).toPandas()
 
 
+def _searched(run: Run, matrix: Matrix, memory: TrialMemory) -> Choice:
+    model = run.settings.model
+    given = matrix.train, INPUTS, model.max_evaluations, _seed(run), memory
+    return search(*given, folding=FOLDINGS[model.folds_by])
+
+
 def _readiness(run: Run, rows: pd.DataFrame) -> Readiness:
     """Judged on the rows that would be trained on; the simplest family is always fitted."""
     model = run.settings.model
@@ -126,6 +132,7 @@ def _deciding(run: Run, until: date) -> dict[str, Any]:
     return {
         "horizon_days": model.horizon_days,
         "max_evaluations": model.max_evaluations,
+        "folds_by": model.folds_by,
         "inputs": INPUTS,
         "seed": _seed(run),
         "sklearn": sklearn.__version__,

@@ -13,7 +13,7 @@ from clinical_lakehouse.methods.decisions import row_benefit
 from clinical_lakehouse.methods.intervals import Interval, mean_interval
 from clinical_lakehouse.methods.model_comparison import BOOTSTRAP, MORE_COMPLEX, SIMPLER
 from clinical_lakehouse.training.families import FAMILIES, Family
-from clinical_lakehouse.training.split import cross_fit, time_cut
+from clinical_lakehouse.training.split import Folding, cross_fit, fold_of, time_cut
 from clinical_lakehouse.training.trial_memory import TrialMemory
 
 VALIDATION_SHARE = 0.5
@@ -101,6 +101,8 @@ def search(
     max_evaluations: int,
     seed: int,
     memory: TrialMemory | None = None,
+    *,
+    folding: Folding = fold_of,
 ) -> Choice:
     """Try families and hyper-parameters by hyperopt's TPE; each trial is cross-fitted on the later
     half of the index dates. Same rows and seed, same choice, also of a search that was killed and
@@ -119,7 +121,7 @@ def search(
         loss = memory.find(family.name, params) if memory else None
         if loss is None:
             fit = fit_family(family, params, family.features(available), seed)
-            loss = _log_loss(cross_fit(rows, cut, fit))
+            loss = _log_loss(cross_fit(rows, cut, fit, folding))
             if memory:
                 memory.keep(family.name, params, loss)
         made.append(Trial(family.name, params, *loss))
@@ -134,21 +136,26 @@ def search(
         simple = _simplest_good([trial for trial in made if _FAMILY[trial.family].is_simple])
         complex_ones = [trial for trial in made if not _FAMILY[trial.family].is_simple]
         best = min(complex_ones, key=lambda trial: trial.loss, default=None)
-        contest = _contest(rows, available, best, simple, seed) if best else None
+        contest = _contest((rows, folding), available, best, simple, seed) if best else None
     chosen = best if best is not None and contest is not None and contest.is_worth_it else simple
     return Choice(chosen, _FAMILY[chosen.family].features(available), seed, made, contest)
 
 
 def _contest(
-    rows: pd.DataFrame, available: Sequence[str], complex_one: Trial, simple: Trial, seed: int
+    given: tuple[pd.DataFrame, Folding],
+    available: Sequence[str],
+    complex_one: Trial,
+    simple: Trial,
+    seed: int,
 ) -> Contest:
     """Both once more on the later half, each row by a model that saw no row of its person."""
+    rows, folding = given
     cut = time_cut(rows, VALIDATION_SHARE)
     scored = {}
     for trial in (complex_one, simple):
         family = _FAMILY[trial.family]
         fit = fit_family(family, trial.params, family.features(available), seed)
-        scored[trial.family] = cross_fit(rows, cut, fit)
+        scored[trial.family] = cross_fit(rows, cut, fit, folding)
     own, other = scored[complex_one.family], scored[simple.family]
     events, people = own["is_event"].to_numpy(bool), own["subject_key"].to_numpy()
     threshold = float(np.clip(events.mean(), 0.01, 0.99))
