@@ -2,10 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from clinical_lakehouse.tables.gold_survival import SURVIVAL_CURVE, SURVIVAL_FIGURE
 from clinical_lakehouse.tables.silver import PATIENT, SUBJECT
 from clinical_lakehouse.training.follow_up import COLUMNS, follow_up
-from clinical_lakehouse.training.model_evaluation import estimate_survival
 from tests.builders import rows
 
 FIRST = date(2024, 1, 1)
@@ -45,12 +43,3 @@ def test_first_row_counts_and_each_end_has_its_cause(run):
     assert {one.research_subject_key: (one.days, one.cause) for one in found} == {
         1: (30, 1), 2: (40, 2), 3: (60, 0), 4: (last, 0), 5: (last, 0), 6: (1, 1),
     }  # fmt: skip
-
-
-def test_task_leaves_curves_and_figures_and_without_later_people_no_model(world):
-    told = estimate_survival.execute(world)
-    curves = world.lake.read(SURVIVAL_CURVE).toPandas()
-    figures = world.lake.read(SURVIVAL_FIGURE).toPandas()
-    assert told["people"] == 120 and told["dropouts"] > 20
-    assert (curves["at_risk_count"] >= 11).all() and curves["value"].between(0, 1).all()
-    assert set(figures["metric"]) == {"log_rank", "kaplan_meier_excess"}, "all came on one day"

@@ -11,10 +11,20 @@ from sklearn.linear_model import LogisticRegression
 
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
-from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, MODEL_GATE_CRITERION
+from clinical_lakehouse.tables.gold_model_review import (
+    MODEL_CARD,
+    MODEL_COMPARISON,
+    MODEL_GATE_CRITERION,
+)
 from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION, MODEL_GATE
+from clinical_lakehouse.tables.gold_survival import SURVIVAL_CURVE, SURVIVAL_FIGURE
 from clinical_lakehouse.tables.silver import SUBJECT
-from clinical_lakehouse.training.model_evaluation import decide, evaluate
+from clinical_lakehouse.training.model_evaluation import (
+    decide,
+    describe,
+    estimate_survival,
+    evaluate,
+)
 from tests.training.conftest import register
 
 
@@ -73,6 +83,7 @@ def test_gate_verdict_is_stored_and_a_failed_gate_does_not_fail_the_task(world):
     criteria = world.lake.read(MODEL_GATE_CRITERION).collect()
     assert " ".join(one.sentence for one in criteria if one.criterion == "auroc") in verdict.reason
     assert all(one.verdict in ("passed", "not judged") for one in criteria) == verdict.is_passed
+    _card_and_survival(world)
 
 
 def test_a_figure_below_its_limit_fails_the_gate_without_failing_the_task(world):
@@ -115,3 +126,17 @@ def test_a_new_version_is_held_against_the_champion_on_the_same_rows(world):
         world.lake.read(MODEL_GATE_CRITERION).filter("criterion = 'drop_from_champion'").collect()
     )
     assert (drop.verdict, drop.at_most) == ("failed", 0.05)
+
+
+def _card_and_survival(world):
+    """What the job's other two tasks leave beside the gate."""
+    told = describe.execute(world)
+    assert told["items"] == 83 and 0 < told["open"] < 60
+    card = {(one.document, one.item): one for one in world.lake.read(MODEL_CARD).collect()}
+    assert card["hti1", "7.i"].answer.startswith("AUROC ")
+    told = estimate_survival.execute(world)
+    curves = world.lake.read(SURVIVAL_CURVE).toPandas()
+    figures = world.lake.read(SURVIVAL_FIGURE).toPandas()
+    assert told["people"] == 120 and told["dropouts"] > 20
+    assert (curves["at_risk_count"] >= 11).all() and curves["value"].between(0, 1).all()
+    assert set(figures["metric"]) == {"log_rank", "kaplan_meier_excess"}, "all came on one day"
