@@ -198,7 +198,7 @@ FROM (SELECT *, max(point) OVER (PARTITION BY curve, series) AS last_point
       FROM gold.model_curve
       WHERE model_name = :model AND model_version = :version
         AND curve IN ('roc', 'calibration', 'net_benefit', 'score'))
-WHERE point = last_point OR point % greatest(1, last_point DIV 60) = 0
+WHERE point = last_point OR point % greatest(1, last_point DIV 40) = 0
 ORDER BY curve, series, point""",
 )
 
@@ -209,7 +209,7 @@ FROM (SELECT *, row_number() OVER (PARTITION BY curve, group_value ORDER BY time
              count(*) OVER (PARTITION BY curve, group_value) AS places
       FROM gold.survival_curve
       WHERE endpoint = 'time_to_discontinuation')
-WHERE place = places OR place % greatest(1, places DIV 40) = 0
+WHERE place = places OR place % greatest(1, places DIV 20) = 0
 ORDER BY curve, group_value, time_days""",
 )
 
