@@ -84,9 +84,12 @@ def evaluate(run: Run) -> Metrics:
     held = held_out(rows, model, names, float(given) if given else None)
     held = _beside(held, rows, champion)
     again = review(rows, model, names, held.threshold, run.settings.model.stability_refits)
-    told = ClinicalModelEvaluator(version, held, again.figures()).execute(run)
-    fair = FairnessBiasDetector(version, held, again.mitigations).execute(run)
-    _store_review(run, version, again)
+    judges = (
+        ClinicalModelEvaluator(version, held, again.figures()),
+        FairnessBiasDetector(version, held, again.mitigations),
+    )
+    stored = [partial(judge.execute, run) for judge in judges]
+    told, fair, _ = in_two_threads([*stored, partial(_store_review, run, version, again)])
     outcome = {"outcome": "evaluated", "model_version": version["model_version"]}
     return {**outcome, **told, **fair, "leaks": len(again.leaks)}
 
