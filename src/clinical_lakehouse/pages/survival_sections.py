@@ -12,6 +12,7 @@ _CURVES = {
 }
 _FIGURES = {
     "hazard_ratio": "Hazard ratio of dropout, per SD",
+    "death_hazard_ratio": "Hazard ratio of death, per SD",
     "log_rank": "Log-rank chi-square",
     "harrell_c": "Harrell's C",
     "uno_c": "Uno's C",

@@ -36,7 +36,8 @@ SURVIVAL_FIGURE = Table(
     key=("endpoint", "metric", "term"),
     columns=(
         _ENDPOINT,
-        Column("metric", "STRING", "hazard_ratio (cause-specific Cox), log_rank, harrell_c, uno_c, "
+        Column("metric", "STRING", "hazard_ratio and death_hazard_ratio (cause-specific Cox), "
+               "log_rank, harrell_c, uno_c, "
                "brier, brier_without_model, observed_expected, kaplan_meier_excess.", False),
         Column("term", "STRING", "The input, the group compared, or the horizon.", False),
         Column("value", "DOUBLE", "The figure; a hazard ratio is per standard deviation.", False),

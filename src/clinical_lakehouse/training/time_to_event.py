@@ -46,13 +46,31 @@ class Cox:
             low, high = (row[f"exp(coef) {side} 95%"] for side in ("lower", "upper"))
             yield str(name), float(row["exp(coef)"]), float(low), float(high), float(row["p"])
 
-    def risks(self, rows: pd.DataFrame, horizon: float) -> Floats:
-        """Risk of dropout by the horizon, were nothing else to end follow-up."""
-        survived = self.fitted.predict_survival_function(self._inputs(rows), times=[horizon])
-        return np.asarray(1 - survived.to_numpy()[0], dtype=float)
+    def hazards(self, rows: pd.DataFrame, times: Floats) -> Floats:
+        """Cumulative hazard at each time (rows) of each person (columns)."""
+        inputs = _filled(rows, self.centre, self.scale)
+        found = self.fitted.predict_cumulative_hazard(inputs, times=times)
+        return np.asarray(found.to_numpy(), dtype=float)
 
-    def _inputs(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return _filled(rows, self.centre, self.scale)
+    def times_until(self, horizon: float) -> Floats:
+        """Days from 0 to the horizon on which the hazard rises."""
+        known = self.fitted.baseline_cumulative_hazard_.index.to_numpy(dtype=float)
+        return np.unique([0.0, *known[known < horizon], horizon])
+
+
+def risks_by(horizon: float, rows: pd.DataFrame, own: Cox, other: Cox | None) -> Floats:
+    """Each person's risk of the own cause by the horizon while the other competes: the hazard of
+    the own cause, over those whom neither has ended (Benichou and Gail 1990). Without a model of
+    the other it is as if nothing competed."""
+    times = own.times_until(horizon)
+    hazard = own.hazards(rows, times)
+    competing = other.hazards(rows, times) if other else np.zeros_like(hazard)
+    staying = np.exp(-(hazard + competing))[:-1]
+    # Between two days the own cause takes its share of what is lost to both.
+    lost = staying - np.exp(-(hazard + competing))[1:]
+    steps, both = np.diff(hazard, axis=0), np.diff(hazard + competing, axis=0)
+    share = np.divide(steps, both, out=np.zeros_like(steps), where=both > 0)
+    return np.asarray((lost * share).sum(axis=0), dtype=float)
 
 
 def fit_cox(rows: pd.DataFrame, inputs: Sequence[str], cause: int) -> Cox:
@@ -119,14 +137,18 @@ def survival_figures(rows: pd.DataFrame, horizon_days: int) -> list[Row]:
     train, test = rows[rows["index_date"] < cut], rows[rows["index_date"] >= cut]
     if (train["cause"] == DROPOUT).sum() < _FEWEST_EVENTS:
         return found
-    model = fit_cox(train, CORE, DROPOUT)
-    found += [
-        {**_row(train, "hazard_ratio", name, value), "low": low, "high": high, "p_value": p}
-        for name, value, low, high, p in model.ratios()
-    ]
+    models = {DROPOUT: fit_cox(train, CORE, DROPOUT)}
+    if (train["cause"] == DEATH).sum() >= _FEWEST_EVENTS:
+        models[DEATH] = fit_cox(train, CORE, DEATH)
+    for cause, model in models.items():
+        metric = "hazard_ratio" if cause == DROPOUT else "death_hazard_ratio"
+        found += [
+            {**_row(train, metric, name, value), "low": low, "high": high, "p_value": p}
+            for name, value, low, high, p in model.ratios()
+        ]
     test = test.sample(min(len(test), _MOST_PEOPLE), random_state=0)
     if (test["cause"] == DROPOUT).sum() >= _FEWEST_EVENTS // 4:
-        found += _judged(test, model, horizon_days)
+        found += _judged(test, models, horizon_days)
     return found
 
 
@@ -139,9 +161,10 @@ def _compared(rows: pd.DataFrame) -> Iterator[Row]:
         yield {**_row(large, "log_rank", "sex", tested.chi_square), "p_value": tested.p_value}
 
 
-def _judged(test: pd.DataFrame, model: Cox, horizon: int) -> Iterator[Row]:
+def _judged(test: pd.DataFrame, models: Mapping[int, Cox], horizon: int) -> Iterator[Row]:
     days, cause = test["days"].to_numpy(), test["cause"].to_numpy()
-    risks, term = model.risks(test, horizon), f"{horizon} days"
+    risks = risks_by(horizon, test, models[DROPOUT], models.get(DEATH))
+    term = f"{horizon} days"
     observed = cumulative_incidence(days, cause, DROPOUT).at(horizon)
     figures = {
         "harrell_c": harrell_c(days, cause == DROPOUT, risks),
