@@ -64,6 +64,15 @@ def test_a_model_nobody_spoke_of_has_no_persons_answers(known):
     assert PERSON not in {one.answered_by for one in card}
 
 
+def test_a_persons_answer_goes_before_the_runs(known, tmp_path: Path):
+    folder = tmp_path / "model_cards"
+    folder.mkdir()
+    (folder / "documents.yml").write_text((FOLDER / "documents.yml").read_text())
+    (folder / "x.yml").write_text("answers:\n  hti1:\n    7.i: See the paper\n")
+    card = {one.item: one for one in model_card(folder, "x", known) if one.document == "hti1"}
+    assert (card["7.i"].answered_by, card["7.i"].answer) == (PERSON, "See the paper")
+
+
 def test_an_answer_to_what_nobody_asks_is_refused_with_file_and_line(known, tmp_path: Path):
     folder = tmp_path / "model_cards"
     folder.mkdir()

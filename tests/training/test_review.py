@@ -113,3 +113,18 @@ def test_refits_move_risks_less_with_more_people():
 
 def test_nothing_held_out_has_no_stability(rows):
     assert stability(rows[~rows["is_test"]], _fit(rows), NAMES, 0.25, 3) is None
+
+
+def test_one_refit_by_hand(rows):
+    """The same draw of people, fitted and held against the model: who moves, who changes sides."""
+    model, train, test = _fit(rows), rows[~rows["is_test"]], rows[rows["is_test"]]
+    drawn = np.random.default_rng(0).integers(900, size=900)
+    sample = train.set_index("subject_key").loc[drawn].reset_index()
+    weight = np.full(900, sample["subject_key"].nunique() / 900)
+    other = LogisticRegression().fit(sample[NAMES], sample["is_event"], weight)
+    before, after = (one.predict_proba(test[NAMES])[:, 1] for one in (model, other))
+    found = stability(rows, model, NAMES, 0.25, 1)
+    assert found.moved == pytest.approx(np.abs(after - before).mean(), rel=1e-6)
+    assert found.crossed == pytest.approx(((after >= 0.25) != (before >= 0.25)).mean()) and (
+        found.crossed > 0
+    )
