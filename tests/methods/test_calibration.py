@@ -128,3 +128,17 @@ def test_observed_over_expected_has_the_exact_poisson_interval():
     found = calibration.observed_expected([1] * 5 + [0] * 35, [0.1] * 40)
     expected = (5 / 4, 1.623 / 4, 11.668 / 4)
     assert (found.value, found.low, found.high) == pytest.approx(expected, abs=2e-4)
+
+
+def test_observed_expected_of_people_is_wider_by_as_much_as_they_are_repeated():
+    draws = np.random.default_rng(2)
+    risks = draws.uniform(0.05, 0.4, 400)
+    events = draws.random(400) < risks
+    once = calibration.observed_expected(events, risks, clusters=np.arange(400))
+    exact = calibration.observed_expected(events, risks)
+    assert once.value == exact.value == pytest.approx(events.sum() / risks.sum())
+    # Poisson's interval counts no deaths among the living: it is a little wider.
+    assert 0.75 < (once.high - once.low) / (exact.high - exact.low) < 1
+    many = [np.repeat(one, 5) for one in (events, risks, np.arange(400))]
+    repeated = calibration.observed_expected(many[0], many[1], clusters=many[2])
+    assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))

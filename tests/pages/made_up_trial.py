@@ -6,7 +6,15 @@ import random
 from datetime import UTC, date, datetime, timedelta
 
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.tables import bronze, gold_models, ops, silver
+from clinical_lakehouse.tables import (
+    bronze,
+    gold_fairness,
+    gold_model_review,
+    gold_models,
+    gold_survival,
+    ops,
+    silver,
+)
 from clinical_lakehouse.tables.contract import Table
 from tests.builders import rows
 
@@ -43,6 +51,15 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, gold_models.PREDICTION, scored)
     _put(lake, gold_models.MODEL_EVALUATION, _evaluation(draws))
     _put(lake, gold_models.MODEL_CURVE, _curves())
+    _put(lake, gold_model_review.MODEL_GATE_CRITERION, _criteria())
+    _put(lake, gold_model_review.MODEL_COMPARISON, [_compared()])
+    _put(lake, gold_fairness.FAIRNESS_FINDING, _findings())
+    _put(lake, gold_model_review.MODEL_SITE, _by_site())
+    _put(lake, gold_survival.SURVIVAL_CURVE, _staying())
+    ratio = {"endpoint": "time_to_discontinuation", "metric": "hazard_ratio",
+             "term": "phq9_baseline", "value": 1.8, "low": 1.4, "high": 2.3}  # fmt: skip
+    _put(lake, gold_survival.SURVIVAL_FIGURE, [{**ratio, "person_count": 90, "event_count": 40}])
+    _put(lake, gold_fairness.FAIRNESS_MITIGATION, _mitigated())
     _put(lake, gold_models.MODEL_METRIC, _metrics(draws))
     _put(lake, ops.ALERT, _alerts())
     _put(lake, ops.TASK_RUN, _tasks())
@@ -141,6 +158,65 @@ def _evaluation(draws: random.Random) -> Rows:
                     "person_count": 7 if small else 130,
                 })  # fmt: skip
     return made
+
+
+def _criteria() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "group_name": "all"}
+    return [
+        {**key, "criterion": "auroc", "value": 0.782, "at_least": 0.65, "verdict": "passed",
+         "sentence": "Passed: AUROC is 0.782, wanted at least 0.65."},
+        {**key, "criterion": "enough_people", "value": 7.0, "at_least": 100.0,
+         "verdict": "indeterminate",
+         "sentence": "Indeterminate: fewer than 11 people with the outcome."},
+    ]  # fmt: skip
+
+
+def _findings() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "attribute": "race", "event_count": 83,
+           "metric": "observed_expected", "low": 0.5, "high": 1.6, "expected": 1.0}  # fmt: skip
+    return [
+        {**key, "group_value": "White", "value": 1.02, "verdict": "alike", "person_count": 130},
+        {**key, "group_value": "Asian", "value": 1.44, "verdict": "harm", "person_count": 130},
+        {**key, "group_value": "Canary small", "value": 9.0, "verdict": "harm",
+         "person_count": 7},
+    ]  # fmt: skip
+
+
+def _staying() -> Rows:
+    return [
+        {"endpoint": "time_to_discontinuation", "curve": curve, "group_value": "all",
+         "time_days": day, "value": rate * day, "low": 0.8 * rate * day,
+         "high": 1.2 * rate * day, "at_risk_count": 400 - day}
+        for curve, rate in (("dropout", 0.002), ("dropout_kaplan_meier", 0.0022), ("death", 1e-4))
+        for day in range(1, 300, 5)
+    ]  # fmt: skip
+
+
+def _by_site() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "measure": "auroc", "event_count": 40}
+    pooled = {"new_site_low": 0.6, "new_site_high": 0.9, "heterogeneity_ratio": 0.3}
+    return [
+        {**key, "organization_key": 1, "value": 0.5, "low": 0.4, "high": 0.6, "is_named": True},
+        {**key, "organization_key": 2, "value": 0.8, "low": 0.7, "high": 0.9, "is_named": False},
+        {**key, **pooled, "value": 0.77, "low": 0.7, "high": 0.83, "is_named": False},
+    ]
+
+
+def _mitigated() -> Rows:
+    key = {"model_name": MODEL, "model_version": 2, "mitigation": "reweighing",
+           "attribute": "sex", "net_benefit": 0.05, "net_benefit_after": 0.04,
+           "verdict": "refused", "true_positive_rate_after": 0.5}  # fmt: skip
+    return [
+        {**key, "group_value": value, "true_positive_rate": rate}
+        for value, rate in (("female", 0.7), ("male", 0.55))
+    ]
+
+
+def _compared() -> dict:
+    return {"model_name": MODEL, "model_version": 2, "compared_with": "champion",
+            "metric": "net_benefit", "value": 0.05, "other_value": 0.03, "difference": 0.02,
+            "low": -0.01, "high": 0.05, "method": "bootstrap by person",
+            "person_count": 143}  # fmt: skip
 
 
 def _curves() -> Rows:

@@ -74,6 +74,13 @@ def test_figures_are_those_of_the_tables(page):
     assert "AUROC, held out 0.78 0.74 to 0.82; baseline 0.64" in text
     assert "Open alerts 2 2 firing" in text
     assert "missing-required 210" in text
+    assert "Race: Asian Observed / expected 1.440 0.500 to 1.600 1.000 130 harm" in text
+    assert "Reweighing sex 15.0% 0% −0.010 −0.010 refused" in text
+    assert "Hazard ratio of dropout, per SD phq9 baseline 1.800 1.40 to 2.30 – 90 40" in text
+    assert "Odd: Northgate Hospital." in text
+    assert "AUROC 0.770 0.700 to 0.830 0.600 to 0.900 30%" in text
+    assert "Enough people <11 at least 100 indeterminate" in text
+    assert "Champion in use Net benefit at the threshold 0.050 0.030 0.020 −0.010 to 0.050" in text
 
 
 def test_every_figure_names_its_time_its_run_and_its_statement(page):

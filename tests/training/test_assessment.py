@@ -1,13 +1,17 @@
 """Figures on held-out rows: against scikit-learn, by group, with small groups left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from clinical_lakehouse.training.assessment import curves, figures
-from clinical_lakehouse.training.held_out import HeldOut, held_out
+from clinical_lakehouse.methods.held_out_scores import HeldOut
+from clinical_lakehouse.methods.model_comparison import compared
+from clinical_lakehouse.methods.model_figures import curves, figures
+from clinical_lakehouse.training.held_out import held_out
 
 
 def _held(rows: int = 400, small: int = 8) -> HeldOut:
@@ -90,8 +94,9 @@ def test_curves_have_their_series_and_known_ends():
 def test_nothing_held_out_gives_rows_without_figures():
     empty = np.zeros(0)
     held = HeldOut(empty.astype(bool), empty, empty, empty, {"sex": empty.astype(str)}, 0.2)
-    assert {row["value"] for row in figures(held) if row["metric"] != "threshold"} == {None}
-    assert curves(held) == []
+    counts = ("threshold", "people_with_event", "people_without_event")
+    assert {row["value"] for row in figures(held) if row["metric"] not in counts} == {None}
+    assert curves(held) == [] and compared(held) == []
 
 
 def test_baseline_knows_age_and_adherence_of_training_rows_only():
@@ -117,3 +122,36 @@ def test_baseline_knows_age_and_adherence_of_training_rows_only():
     assert (held_out(flipped, model, ["age_years"]).baseline == held.baseline).all()
     assert set(held.groups["sex"]) == {"unknown"}
     assert set(held.groups["age_band"]) == {"<50", "50-64", "65-74", "75+"}
+
+
+def test_decisions_are_those_of_the_confusion_matrix_and_the_roc_curve():
+    held = _held()
+    found = _values(held)
+    flags = held.scores >= held.threshold
+    assert found["accuracy", "all", "all"]["value"] == pytest.approx(
+        metrics.accuracy_score(held.outcomes, flags)
+    )
+    needed = 1 / metrics.precision_score(held.outcomes, flags)
+    assert found["number_needed_to_evaluate", "all", "all"]["value"] == pytest.approx(needed)
+    false, true, _ = metrics.roc_curve(held.outcomes, held.scores, drop_intermediate=False)
+    best = true[1 - false >= 0.9].max()
+    assert found["sensitivity_at_specificity_90", "all", "all"]["value"] == pytest.approx(best)
+    assert found["people_with_event", "all", "all"]["value"] == held.outcomes.sum()
+
+
+def test_a_model_is_compared_with_the_baseline_the_champion_and_with_acting_alike():
+    held = _held()
+    twin = replace(held, others={"champion": held.scores})
+    found = {(one.compared_with, one.metric): one for one in compared(twin)}
+    same = [one for (other, _), one in found.items() if other == "champion"]
+    assert len(same) == 4 and {one.difference.value for one in same} == {0.0}
+    assert {one.p_value for one in same} == {None, 1.0}
+    gain = found["baseline", "auroc"]
+    overall = _values(held)
+    assert gain.difference.value == overall["auroc_gain", "all", "all"]["value"]
+    assert gain.p_value < 0.001
+    assert found["treat_none", "net_benefit"].difference.value == pytest.approx(
+        overall["net_benefit", "all", "all"]["value"]
+    )
+    everybody = overall["net_benefit_treat_all", "all", "all"]["value"]
+    assert found["treat_all", "net_benefit"].other_value == pytest.approx(everybody)

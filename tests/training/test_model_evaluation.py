@@ -3,15 +3,30 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
+import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 from clinical_lakehouse.runtime import tracking
+from clinical_lakehouse.tables.gold_fairness import FAIRNESS_FINDING
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import (
+    MODEL_CARD,
+    MODEL_COMPARISON,
+    MODEL_GATE_CRITERION,
+)
 from clinical_lakehouse.tables.gold_models import MODEL_CURVE, MODEL_EVALUATION, MODEL_GATE
+from clinical_lakehouse.tables.gold_survival import SURVIVAL_CURVE, SURVIVAL_FIGURE
 from clinical_lakehouse.tables.silver import SUBJECT
-from clinical_lakehouse.training.model_evaluation import decide, evaluate
+from clinical_lakehouse.training.model_evaluation import (
+    decide,
+    describe,
+    estimate_survival,
+    evaluate,
+)
+from tests.training.conftest import register
 
 
 def _content(run, table):
@@ -32,7 +47,7 @@ def _held_out(run):
     return held.assign(is_event=inside)
 
 
-def test_evaluation_judges_held_out_rows_with_outcomes_known_at_training(world):
+def test_evaluation_judges_rows_held_out_with_outcomes_known_at_training_and_is_repeatable(world):
     told = evaluate.execute(world)
     found = {
         (r.metric, r.group_name, r.group_value): r
@@ -50,13 +65,11 @@ def test_evaluation_judges_held_out_rows_with_outcomes_known_at_training(world):
     )
     small = found["true_positive_rate", "race", "Asian"]
     assert small.person_count < 11 and small.value is None
-
-
-def test_evaluating_twice_leaves_the_same_tables(world):
+    tables = (MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON, FAIRNESS_FINDING)
+    first = [_content(world, table) for table in tables]
+    assert all(first)
     evaluate.execute(world)
-    first = [_content(world, table) for table in (MODEL_EVALUATION, MODEL_CURVE)]
-    evaluate.execute(world)
-    assert [_content(world, table) for table in (MODEL_EVALUATION, MODEL_CURVE)] == first
+    assert [_content(world, table) for table in tables] == first, "again, and nothing is other"
 
 
 def test_gate_verdict_is_stored_and_a_failed_gate_does_not_fail_the_task(world):
@@ -64,20 +77,60 @@ def test_gate_verdict_is_stored_and_a_failed_gate_does_not_fail_the_task(world):
     evaluate.execute(world)
     told = decide.execute(world)
     (verdict,) = world.lake.read(MODEL_GATE).collect()
-    assert told["outcome"] == ("gate passed" if verdict.is_passed else "gate failed")
+    assert (told["outcome"] == "gate passed") == verdict.is_passed
     assert verdict.reason.count("AUROC") == 1
-
-
-def test_a_figure_below_its_limit_fails_the_gate_without_failing_the_task(world):
+    criteria = world.lake.read(MODEL_GATE_CRITERION).collect()
+    assert " ".join(one.sentence for one in criteria if one.criterion == "auroc") in verdict.reason
+    assert all(one.verdict in ("passed", "not judged") for one in criteria) == verdict.is_passed
+    _card_and_survival(world)
     strict = world.settings.model.model_copy(update={"gate_auroc_min": 0.999})
     settings = world.settings.model_copy(update={"model": strict})
-    evaluate.execute(world)
     assert decide.execute(replace(world, settings=settings))["outcome"] == "gate failed"
     (verdict,) = world.lake.read(MODEL_GATE).collect()
-    assert not verdict.is_passed
-    assert "wanted at least 0.999" in verdict.reason
+    assert not verdict.is_passed and "wanted at least 0.999" in verdict.reason
 
 
 def test_without_a_model_the_outcome_is_named(run):
     assert evaluate.execute(run)["outcome"] == "no model"
     assert decide.execute(run)["outcome"] == "no model"
+
+
+def test_a_new_version_is_held_against_the_champion_on_the_same_rows(world):
+    tracking.set_alias(world, "dropout_risk", "champion", 1)
+    train = pd.DataFrame({"age_years": [50.0, 60.0, 70.0, 80.0]})
+    register(world, LogisticRegression().fit(train, [1, 0, 1, 0]), train, "two")
+    evaluate.execute(world)
+    held = _held_out(world)
+    of = {
+        version: tracking.load_model(world, "dropout_risk", version).predict_proba(
+            held[["age_years"]]
+        )[:, 1]
+        for version in (1, 2)
+    }
+    (row,) = (
+        world.lake.read(MODEL_COMPARISON)
+        .filter("compared_with = 'champion' AND metric = 'auroc'")
+        .collect()
+    )
+    assert row.model_version == 2
+    assert row.value == pytest.approx(metrics.roc_auc_score(held.is_event, of[2]))
+    assert row.other_value == pytest.approx(metrics.roc_auc_score(held.is_event, of[1]))
+    assert decide.execute(world)["outcome"] == "gate failed"
+    (drop,) = (
+        world.lake.read(MODEL_GATE_CRITERION).filter("criterion = 'drop_from_champion'").collect()
+    )
+    assert (drop.verdict, drop.at_most) == ("failed", 0.05)
+
+
+def _card_and_survival(world):
+    """What the job's other two tasks leave beside the gate."""
+    told = describe.execute(world)
+    assert told["items"] == 83 and 0 < told["open"] < 60
+    card = {(one.document, one.item): one for one in world.lake.read(MODEL_CARD).collect()}
+    assert card["hti1", "7.i"].answer.startswith("AUROC ")
+    told = estimate_survival.execute(world)
+    curves = world.lake.read(SURVIVAL_CURVE).toPandas()
+    figures = world.lake.read(SURVIVAL_FIGURE).toPandas()
+    assert told["people"] == 120 and told["dropouts"] > 20
+    assert (curves["at_risk_count"] >= 11).all() and curves["value"].between(0, 1).all()
+    assert set(figures["metric"]) == {"log_rank", "kaplan_meier_excess"}, "all came on one day"

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from clinical_lakehouse.errors import ModelError, UsageError
@@ -16,9 +17,11 @@ from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, TRAINING_DECISION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.training.families import CATEGORIES, CORE
 from clinical_lakehouse.training.matrix import INPUTS, as_matrix
+from clinical_lakehouse.training.model_reproduction import retrain
 from clinical_lakehouse.training.model_training import train
 from clinical_lakehouse.training.search import Trial, _log_loss, _simplest_good, search
 from clinical_lakehouse.training.split import cross_fit, fold_of, time_cut
@@ -237,7 +240,47 @@ def test_training_until_must_be_a_date_not_after_as_of(trained):
         train.execute(replace(run, params={"training_until": "2024-10-01"}))
 
 
-def test_no_outcome_after_training_until_is_used(trained):
+def test_no_outcome_after_training_until_is_used_and_too_little_is_a_normal_outcome(trained):
     run, _ = trained
-    with pytest.raises(ModelError, match="too little to train on: 0 rows"):
-        train.execute(replace(run, params={"training_until": "2024-04-29"}))
+    early = replace(run, params={"training_until": "2024-04-29"}, as_of=run.as_of.replace(hour=7))
+    told = train.execute(early)
+    assert (told["outcome"], told["people"]) == ("not enough yet", 0)
+    decided = run.lake.read(TRAINING_DECISION).orderBy("decided_at").collect()
+    assert [row.outcome for row in decided][-1] == "not enough yet"
+    assert decided[-1].model_version is None and "Not enough yet" in decided[-1].sentence
+
+
+def test_training_tells_what_the_complex_model_would_have_gained(trained):
+    run, _ = trained
+    (row,) = run.lake.read(MODEL_COMPARISON).collect()
+    assert row.compared_with in ("simpler", "more_complex") and row.metric == "net_benefit"
+    assert row.low <= row.difference <= row.high
+
+
+def test_a_version_trained_again_predicts_the_same(trained):
+    run, metrics = trained
+    (row,) = [one for one in _versions(run) if one["model_version"] == metrics["model_version"]]
+    again = replace(run, params={"tracking_run": row["tracking_run_id"]})
+    told = retrain.execute(again)
+    assert told["outcome"] == "the same" and told["row_count"] == row["test_row_count"]
+    assert told["largest_difference"] <= 1e-12
+    with pytest.raises(ModelError, match="no version in gold.model_version has this run"):
+        retrain.execute(replace(run, params={"tracking_run": "other"}))
+    later = replace(again, settings=_with_margin(run.settings, 20))
+    with pytest.raises(ModelError, match="rows now"):
+        retrain.execute(later)
+
+
+def _with_margin(settings, days):
+    """Other settings leave other rows."""
+    privacy = settings.privacy.model_copy(update={"date_shift_days": days})
+    return settings.model_copy(update={"privacy": privacy})
+
+
+def test_a_training_asked_for_again_leaves_the_decision_as_it_was(trained):
+    run, _ = trained
+    made = run.lake.read(TRAINING_DECISION).filter(F.col("decided_at") == run.as_of)
+    before = [tuple(row) for row in made.collect()]
+    assert len(before) == 1 and "trained" in before[0]
+    train.execute(run)
+    assert [tuple(row) for row in made.collect()] == before

@@ -21,6 +21,7 @@ from clinical_lakehouse.cli.export_fhir import export_fhir
 from clinical_lakehouse.cli.place import Place, perform, placed
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
+from clinical_lakehouse.cli.retrain import retrain
 from clinical_lakehouse.cli.runs import repair, runs
 from clinical_lakehouse.cli.scheduler import scheduler
 from clinical_lakehouse.errors import LakehouseError, SourceError, UsageError
@@ -308,7 +309,7 @@ def sql(place: Place, statement: str, style: str) -> None:
     show_rows(style, found.columns, rows)
 
 
-_JOBS = (bundle, runs, repair, backfill, scheduler)
+_JOBS = (bundle, runs, repair, backfill, retrain, scheduler)
 _REVIEWS = (quarantine, coding, alerts, audit)
 _FILES = (simulate, view, deidentify, export_fhir)
 for command in (*_JOBS, *_REVIEWS, *_FILES):

@@ -98,14 +98,29 @@ def curve(
 
 
 def observed_expected(
-    outcomes: ArrayLike, scores: ArrayLike, confidence: float = 0.95
+    outcomes: ArrayLike,
+    scores: ArrayLike,
+    confidence: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> Interval | None:
-    """Events observed over events expected, with the exact Poisson interval (Garwood 1936)."""
-    expected = float(np.asarray(scores, dtype=float).sum())
+    """Events observed over events expected, with the exact Poisson interval (Garwood 1936).
+
+    With `clusters` (a person per row) the interval is that of its logarithm by the delta method,
+    with cluster-robust variance (Liang and Zeger 1986).
+    """
+    events, risks = np.asarray(outcomes, dtype=float), np.asarray(scores, dtype=float)
+    expected, observed = float(risks.sum()), float(events.sum())
     if expected <= 0:
         return None
-    count = poisson(float(np.asarray(outcomes, dtype=float).sum()), confidence)
-    return Interval(count.value / expected, count.low / expected, count.high / expected)
+    if clusters is None or observed == 0:
+        count = poisson(observed, confidence)
+        return Interval(count.value / expected, count.low / expected, count.high / expected)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(index, events - risks * observed / expected)
+    error = np.sqrt((sums**2).sum() * sums.size / max(sums.size - 1, 1)) / observed
+    factor = float(np.exp(normal_quantile(confidence) * error))
+    value = observed / expected
+    return Interval(value, value / factor, value * factor)
 
 
 def _logit(scores: ArrayLike) -> Floats:

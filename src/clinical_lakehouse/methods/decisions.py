@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from clinical_lakehouse.methods.intervals import Floats, Interval, wilson
+from clinical_lakehouse.methods.intervals import Floats, Interval, mean_interval, wilson
 
-_FEWEST_EVENTS = 100  # of either class: Collins, Ogundimu and Altman 2016
+FEWEST_EVENTS = 100  # of either class: Collins, Ogundimu and Altman 2016
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,56 @@ def net_benefit_difference(
     """Net benefit of the first model less that of the second at a threshold (Vickers and Elkin
     2006), with the percentile interval of a bootstrap that draws whole subjects."""
     events = np.asarray(outcomes, bool)
-    gain = _benefit(events, first, threshold) - _benefit(events, second, threshold)
-    rows = np.arange(events.size) if subjects is None else np.asarray(subjects)
-    _, index = np.unique(rows, return_inverse=True)
-    sums, sizes = np.bincount(index, gain), np.bincount(index)
-    drawn = np.random.default_rng(seed).integers(sums.size, size=(draws, sums.size))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(gain.mean()), float(low), float(high))
+    gain = row_benefit(events, first, threshold) - row_benefit(events, second, threshold)
+    found = mean_interval(gain, subjects, draws=draws, seed=seed, confidence=confidence)
+    return found or Interval(0.0, 0.0, 0.0)
 
 
-def is_determinate(outcomes: ArrayLike, fewest: int = _FEWEST_EVENTS) -> bool:
-    """Are there enough events and non-events to judge a model at all (Collins et al. 2016)?"""
+def clustered_mcnemar(
+    first_right: ArrayLike, second_right: ArrayLike, subjects: ArrayLike
+) -> float:
+    """Two-sided p value of two classifiers being right equally often where a subject has several
+    rows (Durkalski et al., Statistics in Medicine 2003;22:2417); 1 where they never differ. With
+    one row a subject it is McNemar's test without continuity correction."""
+    gap = np.asarray(first_right, float) - np.asarray(second_right, float)
+    _, index = np.unique(np.asarray(subjects), return_inverse=True)
+    if not gap.any():
+        return 1.0
+    mean = np.bincount(index, gap) / np.bincount(index)
+    squared = float((mean**2).sum())
+    return float(stats.chi2.sf(float(mean.sum()) ** 2 / squared, 1)) if squared else 1.0
+
+
+@dataclass(frozen=True)
+class Information:
+    """People with and without the event among the rows judged; a person may be both in turn."""
+
+    with_event: int
+    without_event: int
+
+    @property
+    def fewer(self) -> int:
+        """The rarer of the two."""
+        return min(self.with_event, self.without_event)
+
+
+def information(outcomes: ArrayLike, subjects: ArrayLike | None = None) -> Information:
+    """How many people stand behind events and non-events: repeated rows of one person are one."""
     events = np.asarray(outcomes, bool)
-    return bool(min(events.sum(), (~events).sum()) >= fewest)
+    keys = np.arange(events.size) if subjects is None else np.asarray(subjects)
+    return Information(len(np.unique(keys[events])), len(np.unique(keys[~events])))
 
 
-def _benefit(events: np.ndarray, scores: ArrayLike, threshold: float) -> Floats:
+def is_determinate(
+    outcomes: ArrayLike, subjects: ArrayLike | None = None, fewest: int = FEWEST_EVENTS
+) -> bool:
+    """Are there enough people with and without the event to judge a model at all (Collins, Ogundimu
+    and Altman 2016)?"""
+    return information(outcomes, subjects).fewer >= fewest
+
+
+def row_benefit(outcomes: ArrayLike, scores: ArrayLike, threshold: float) -> Floats:
     """Each row's part of the net benefit: 1 for a flagged event, minus the odds for another."""
-    flags = np.asarray(scores, float) >= threshold
+    events, flags = np.asarray(outcomes, bool), np.asarray(scores, float) >= threshold
     odds = threshold / (1 - threshold)
     return np.where(flags, np.where(events, 1.0, -odds), 0.0)

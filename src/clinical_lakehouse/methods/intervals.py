@@ -1,5 +1,6 @@
 """Confidence intervals of a rate and of a count, also where rows of one person are correlated."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,3 +81,65 @@ def difference(first: Interval, second: Interval) -> Interval:
     below = np.hypot(first.value - first.low, second.high - second.value)
     above = np.hypot(first.high - first.value, second.value - second.low)
     return Interval(gap, float(gap - below), float(gap + above))
+
+
+def subject_weights(
+    rows: int, subjects: ArrayLike | None = None, *, draws: int = 1000, seed: int = 0
+) -> Iterator[Floats]:
+    """Bootstrap draws of whole subjects (a row is one where none are given): for each draw how
+    often every row is in it, one draw at a time."""
+    keys = np.arange(rows) if subjects is None else np.asarray(subjects)
+    _, index = np.unique(keys, return_inverse=True)
+    count = int(index.max()) + 1 if rows else 0
+    generator = np.random.default_rng(seed)
+    for _ in range(draws if count else 0):
+        drawn = np.bincount(generator.integers(count, size=count), minlength=count)
+        yield drawn[index].astype(float)
+
+
+def mean_interval(
+    values: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """A mean over rows with the percentile interval of a bootstrap that draws whole subjects; None
+    without rows."""
+    given = np.asarray(values, dtype=float)
+    if not given.size:
+        return None
+    keys = np.arange(given.size) if subjects is None else np.asarray(subjects)
+    _, index = np.unique(keys, return_inverse=True)
+    sums, sizes = np.bincount(index, given), np.bincount(index)
+    generator, means = np.random.default_rng(seed), np.empty(draws)
+    for number in range(draws):
+        drawn = generator.integers(sums.size, size=sums.size)
+        means[number] = sums[drawn].sum() / sizes[drawn].sum()
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(given.mean()), float(low), float(high))
+
+
+def clustered_mean(
+    values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95
+) -> Interval | None:
+    """A mean over rows with its normal interval by cluster-robust variance (a ratio estimator: Rao
+    and Scott 1992); None with fewer than two clusters."""
+    given = np.asarray(values, dtype=float)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(index.max()) + 1 if given.size else 0
+    if count < 2:
+        return None
+    mean = float(given.mean())
+    sums = np.bincount(index, given - mean)
+    error = np.sqrt(count / (count - 1) * float((sums**2).sum())) / given.size
+    half = normal_quantile(confidence) * float(error)
+    return Interval(mean, mean - half, mean + half)
+
+
+def simultaneous(confidence: float, intervals: int) -> float:
+    """The confidence each of so many independent intervals needs, that all cover together with
+    `confidence` (Sidak 1967)."""
+    return confidence ** (1 / max(intervals, 1))

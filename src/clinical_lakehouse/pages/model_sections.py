@@ -5,6 +5,7 @@ from itertools import groupby
 
 from clinical_lakehouse.pages.asking import Answer, Row
 from clinical_lakehouse.pages.disclosure import SMALLEST_CELL
+from clinical_lakehouse.pages.metric_names import NAMES, named
 from clinical_lakehouse.rendering import charts, figures
 from clinical_lakehouse.rendering.charts import Axis, Dot, Flag, Line, Rule, Value
 from clinical_lakehouse.rendering.page import Block, Chart, Column, Grid, Section
@@ -12,24 +13,6 @@ from clinical_lakehouse.rendering.page import Block, Chart, Column, Grid, Sectio
 _SQUARE = (charts.HALF_WIDTH, charts.HALF_WIDTH - 30)
 _UNIT = (0.0, 1.0)
 _GROUPS = {"sex": "Sex", "age_band": "Age", "race": "Race", "ethnicity": "Ethnicity"}
-_NAMES = {
-    "auroc": "AUROC",
-    "auroc_gain": "AUROC gained over baseline",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "scaled_brier": "Scaled Brier score",
-    "calibration_slope": "Calibration slope",
-    "calibration_intercept": "Calibration intercept",
-    "calibration_in_the_large": "Calibration in the large",
-    "observed_expected": "Observed / expected",
-    "threshold": "Risk threshold",
-    "true_positive_rate": "True positive rate",
-    "false_positive_rate": "False positive rate",
-    "selection_rate": "Selected",
-    "net_benefit": "Net benefit at the threshold",
-    "net_benefit_treat_all": "Net benefit of acting on all",
-    "positive_predictive_value": "Positive predictive value",
-}
 _SERIES = {
     "low": "95% limit, lower",
     "high": "95% limit, upper",
@@ -43,11 +26,6 @@ _RATES = (
     "selection_rate",
     "positive_predictive_value",
 )
-
-
-def named(metric: str) -> str:
-    """A metric's name for people."""
-    return _NAMES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def discrimination(evaluation: Answer, curves: Answer) -> Section:
@@ -69,6 +47,8 @@ def discrimination(evaluation: Answer, curves: Answer) -> Section:
         blocks.append(_calibration(curves, drawn["calibration"]))
     if "net_benefit" in drawn:
         blocks.append(_net_benefit(curves, drawn["net_benefit"]))
+    if "score" in drawn:
+        blocks.append(_risks(curves, drawn["score"]))
     if not drawn:
         blocks.append(curves.empty("Curves"))
     return Section(title, lead, tuple(blocks))
@@ -76,7 +56,7 @@ def discrimination(evaluation: Answer, curves: Answer) -> Section:
 
 def _evaluation(answer: Answer) -> Grid:
     whole = [row for row in answer.rows if row["group_name"] == "all"]
-    order = list(_NAMES)
+    order = list(NAMES)
     whole.sort(key=lambda r: order.index(r["metric"]) if r["metric"] in order else len(order))
     rows = tuple(
         (
@@ -86,6 +66,7 @@ def _evaluation(answer: Answer) -> Grid:
             figures.number(row["baseline"], 3),
         )
         for row in whole
+        if not row["metric"].startswith("people_")
     )
     columns = (
         Column("Measure"),
@@ -140,15 +121,34 @@ def _roc(answer: Answer, rows: Sequence[Row]) -> Chart:
 
 def _calibration(answer: Answer, rows: Sequence[Row]) -> Chart:
     titles = ("Predicted risk", "Observed share")
-    highest = max(max(row["x"], row["y"] or 0) for row in rows)
+    binned = [row for row in rows if row["series"] != "smooth"]
+    highest = max(max(row["x"], row["y"] or 0) for row in binned)
     top = min(1.0, round(highest * 1.1 + 0.05, 1))
     limits = (0.0, top)
     axes = (Axis(titles[0], limits=limits), Axis(titles[1], limits=limits))
     perfect = Line("As predicted", [(0, 0), (top, top)], "dashed", "muted")
-    series = [Line("Model", _with_limits(rows), "points")]
-    svg = charts.lines([*series, perfect], axes, size=_SQUARE)
-    caption = "Bins of equal size, with 95% intervals. Dashed: risks that come true as predicted."
-    return Chart("Calibration", svg, _points(rows, titles), caption, answer.source, True)
+    smooth = [(r["x"], min(r["y"], top)) for r in rows if r["series"] == "smooth" and r["x"] <= top]
+    series = [Line("Model", _with_limits(rows), "points"), perfect]
+    series += [Line("Smoothed", smooth, tone="muted")] if smooth else []
+    svg = charts.lines(series, axes, size=_SQUARE)
+    caption = (
+        "Points: bins of equal size, with 95% intervals. Line: smoothed (loess). "
+        "Dashed: risks that come true as predicted."
+    )
+    return Chart("Calibration", svg, _points(binned, titles), caption, answer.source, True)
+
+
+def _risks(answer: Answer, rows: Sequence[Row]) -> Chart:
+    titles = ("Predicted risk", "Share of rows")
+    names = {"event": ("With the outcome", None), "no_event": ("Without", "muted")}
+    series = [
+        Line(word, [(r["x"], r["y"]) for r in rows if r["series"] == name], "step", tone)
+        for name, (word, tone) in names.items()
+    ]
+    axes = (Axis(titles[0], format="%", limits=_UNIT), Axis(titles[1], format="%"))
+    svg = charts.lines(series, axes, size=(charts.FULL_WIDTH, 160))
+    caption = "The further apart, the better the model tells who will have the outcome."
+    return Chart("Predicted risks", svg, _points(rows, titles), caption, answer.source)
 
 
 def _with_limits(rows: Sequence[Row]) -> list[tuple[Value, ...]]:

@@ -128,15 +128,106 @@ WHERE model_name = :model AND model_version = :version
 ORDER BY metric, group_name, group_value""",
 )
 
+DECISIONS = Question(
+    "model_training",
+    """SELECT decided_at, outcome, sentence
+FROM gold.training_decision
+WHERE model_name = :model
+ORDER BY decided_at DESC
+LIMIT 1""",
+)
+
+CRITERIA = Question(
+    "model_evaluation",
+    """SELECT criterion, group_name, value, at_least, at_most, verdict, sentence
+FROM gold.model_gate_criterion
+WHERE model_name = :model AND model_version = :version
+ORDER BY array_position(array('failed', 'indeterminate', 'passed'), verdict) = 0,
+         array_position(array('failed', 'indeterminate', 'passed'), verdict),
+         criterion, group_name""",
+)
+
+COMPARISON = Question(
+    "model_evaluation",
+    """SELECT compared_with, metric, value, other_value, difference, low, high, p_value, method,
+       person_count
+FROM gold.model_comparison
+WHERE model_name = :model AND model_version = :version
+ORDER BY compared_with, metric""",
+)
+
+GROUPS = Question(
+    "model_evaluation",
+    """SELECT attribute, group_value, metric, value, low, high, expected, verdict, event_count,
+       person_count
+FROM gold.fairness_finding
+WHERE model_name = :model AND model_version = :version AND value IS NOT NULL
+ORDER BY verdict <> 'harm', verdict, attribute, group_value, metric
+LIMIT 400""",
+)
+
+MITIGATION = Question(
+    "model_evaluation",
+    """SELECT mitigation, attribute, max(verdict) AS verdict,
+       max(true_positive_rate) - min(true_positive_rate) AS gap_before,
+       max(true_positive_rate_after) - min(true_positive_rate_after) AS gap_after,
+       min(net_benefit_after - net_benefit) AS worst_change,
+       max(net_benefit_after - net_benefit) AS best_change
+FROM gold.fairness_mitigation
+WHERE model_name = :model AND model_version = :version
+GROUP BY mitigation, attribute
+ORDER BY attribute, mitigation""",
+)
+
+SITES = Question(
+    "model_evaluation",
+    """SELECT m.organization_key, coalesce(o.name, 'Site not known') AS site, m.measure, m.value,
+       m.low, m.high, m.new_site_low, m.new_site_high, m.heterogeneity_ratio, m.is_named,
+       m.event_count, m.person_count
+FROM gold.model_site AS m
+LEFT JOIN silver.organization AS o ON o.organization_key = m.organization_key
+WHERE m.model_name = :model AND m.model_version = :version
+ORDER BY m.measure, site, m.organization_key
+LIMIT 300""",
+)
+
 CURVES = Question(
     "model_evaluation",
     """SELECT curve, series, point, x, y, row_count
 FROM (SELECT *, max(point) OVER (PARTITION BY curve, series) AS last_point
       FROM gold.model_curve
       WHERE model_name = :model AND model_version = :version
-        AND curve IN ('roc', 'calibration', 'net_benefit'))
-WHERE point = last_point OR point % greatest(1, last_point DIV 60) = 0
+        AND curve IN ('roc', 'calibration', 'net_benefit', 'score'))
+WHERE point = last_point OR point % greatest(1, last_point DIV 40) = 0
 ORDER BY curve, series, point""",
+)
+
+SURVIVAL = Question(
+    "model_evaluation",
+    """SELECT curve, group_value, time_days, value, low, high, at_risk_count
+FROM (SELECT *, row_number() OVER (PARTITION BY curve, group_value ORDER BY time_days) AS place,
+             count(*) OVER (PARTITION BY curve, group_value) AS places
+      FROM gold.survival_curve
+      WHERE endpoint = 'time_to_discontinuation')
+WHERE place = places OR place % greatest(1, places DIV 20) = 0
+ORDER BY curve, group_value, time_days""",
+)
+
+SURVIVAL_FIGURES = Question(
+    "model_evaluation",
+    """SELECT metric, term, value, low, high, p_value, person_count, event_count
+FROM gold.survival_figure
+WHERE endpoint = 'time_to_discontinuation'
+ORDER BY metric, term
+LIMIT 60""",
+)
+
+CARD = Question(
+    "model_evaluation",
+    """SELECT document, item, asked, answered_by, answer
+FROM gold.model_card
+WHERE model_name = :model AND model_version = :version
+ORDER BY document DESC, position""",
 )
 
 METRICS = Question(
@@ -159,6 +250,19 @@ FIRST = {
     "tasks": TASKS,
     "versions": VERSIONS,
     "gates": GATES,
+    "decisions": DECISIONS,
+    "survival": SURVIVAL,
+    "survival_figures": SURVIVAL_FIGURES,
     "scored": SCORED,
 }
-OF_VERSION = {"evaluation": EVALUATION, "curves": CURVES, "metrics": METRICS}
+OF_VERSION = {
+    "evaluation": EVALUATION,
+    "curves": CURVES,
+    "metrics": METRICS,
+    "criteria": CRITERIA,
+    "comparison": COMPARISON,
+    "groups": GROUPS,
+    "mitigation": MITIGATION,
+    "sites": SITES,
+    "card": CARD,
+}

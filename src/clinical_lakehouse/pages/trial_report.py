@@ -5,8 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 from clinical_lakehouse.pages import (
+    card_sections,
+    model_review_sections,
     model_sections,
     operation_sections,
+    survival_sections,
     trial_questions,
     trial_sections,
 )
@@ -82,11 +85,18 @@ def trial_page(
         trial_sections.receipt(answers["received"], answers["reasons"]),
         trial_sections.quality(answers["quality"], limits.quality_score_min),
         model_sections.discrimination(answers["evaluation"], answers["curves"]),
+        model_review_sections.gate(
+            answers["criteria"], answers["comparison"], answers["decisions"]
+        ),
         model_sections.fairness(answers["evaluation"]),
+        model_review_sections.groups(answers["groups"], answers["mitigation"]),
+        model_review_sections.sites(answers["sites"]),
+        survival_sections.staying(answers["survival"], answers["survival_figures"]),
         model_sections.over_time(answers["metrics"], limits.accuracy_drop_max),
         operation_sections.alerts_table(answers["alerts"]),
         operation_sections.run_times(answers["tasks"]),
         operation_sections.way_of_the_data(steps),
+        card_sections.card(answers["card"]),
     )
     return Page(
         "Trial report",

@@ -13,9 +13,21 @@ from clinical_lakehouse.rendering.template import TEMPLATE
 
 # Words of the suite's tables that say how something stands.
 _TONES = {
-    "good": ("success", "passed", "resolved", "ok", "champion"),
-    "watch": ("warning", "warn", "acknowledged", "running", "skipped", "watch"),
-    "bad": ("critical", "failed", "firing", "timed_out", "killed", "fatal", "error", "over limit"),
+    "good": ("success", "passed", "resolved", "ok", "champion", "helps"),
+    "watch": (
+        "warning",
+        "warn",
+        "acknowledged",
+        "running",
+        "skipped",
+        "watch",
+        "indeterminate",
+        "a person must say",
+    ),
+    "bad": (
+        *("critical", "failed", "firing", "timed_out", "killed", "fatal", "error", "over limit"),
+        *("harm", "odd", "refused"),
+    ),
 }
 
 

@@ -97,6 +97,13 @@ class Model(_Section):
     horizon_days: int
     index_every_days: int
     max_evaluations: int
+    folds_by: Literal["subject", "site"]
+    expected_r2_ratio: float = Field(gt=0, lt=1)
+    sample_share_min: float = Field(ge=0, le=1)
+    headline_metric: Literal["auroc", "accuracy"]
+    gate_people_min: int = Field(ge=1)
+    gate_instability_max: float = Field(gt=0, le=1)
+    stability_refits: int = Field(ge=1)
     gate_auroc_min: float
     gate_gain_over_baseline_min: float
     gate_group_gap_max: float

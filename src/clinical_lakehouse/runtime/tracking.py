@@ -81,6 +81,12 @@ def find_registered(run: Run, name: str, digest: str) -> Registered | None:
     return None
 
 
+def logged_params(run: Run, tracking_run_id: str) -> Mapping[str, str]:
+    """The parameters that a training logged with its MLflow run."""
+    with _refusals("that MLflow run is not in the tracking store; check MLFLOW_TRACKING_URI"):
+        return dict(_client(run).get_run(tracking_run_id).data.params)
+
+
 def load_model(run: Run, name: str, version_or_alias: int | str) -> Any:
     """The fitted estimator of a version (number) or alias (text); `predict_proba` takes a pandas
     DataFrame of the version's feature columns. Raises ModelError where there is none."""

@@ -22,13 +22,20 @@ CORE = ("age_years", "phq9_baseline", "hba1c_baseline", "condition_count")
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of model. `rank` orders families from simple to complex."""
+    """A kind of model. `rank` orders families from simple to complex; a simple one is always
+    fitted, at `first`, and stays the candidate unless a complex one is worth more."""
 
     name: str
     rank: int
     space: Mapping[str, Any]
     build: Callable[[Sequence[str], Mapping[str, float], int], Pipeline]
     is_core: bool = False
+    first: Mapping[str, float] | None = None
+
+    @property
+    def is_simple(self) -> bool:
+        """A regularised logistic regression: always tried."""
+        return self.first is not None
 
     def features(self, available: Sequence[str]) -> list[str]:
         """The inputs it uses, in the order given."""
@@ -76,8 +83,8 @@ def _strength(label: str) -> dict[str, Any]:
 
 
 FAMILIES = (
-    Family("logistic_core", 0, _strength("C_core"), _logistic, is_core=True),
-    Family("logistic_all", 1, _strength("C_all"), _logistic),
+    Family("logistic_core", 0, _strength("C_core"), _logistic, is_core=True, first={"C": 1.0}),
+    Family("logistic_all", 1, _strength("C_all"), _logistic, first={"C": 1.0}),
     Family(
         "gradient_boosting",
         2,

@@ -1,7 +1,6 @@
 """The rows a model version was trained on and those held out from it, with both models' scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from clinical_lakehouse.methods.held_out_scores import HeldOut
 from clinical_lakehouse.methods.outcomes import with_outcome
 
 # What a study nurse knows without a model.
@@ -21,19 +21,6 @@ GROUPS = ("sex", "age_band", "race")
 _BANDS = ((50, "<50"), (65, "50-64"), (75, "65-74"))
 _OLDEST = "75+"
 _UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Held-out rows as arrays: outcome, the model's and the baseline's risk, person, groups; and
-    the threshold at which a person counts as selected."""
-
-    outcomes: np.ndarray
-    scores: np.ndarray
-    baseline: np.ndarray
-    people: np.ndarray
-    groups: Mapping[str, np.ndarray]
-    threshold: float
 
 
 def newest_version(versions: DataFrame, model_name: str) -> dict[str, Any] | None:
@@ -69,22 +56,31 @@ def held_out(
     The threshold is the prevalence among training rows unless one is given.
     """
     train = rows[~rows["is_test"]]
-    test = rows[rows["is_test"]].sort_values(["index_date", "research_subject_key"])
+    test = tested(rows)
     prevalence = float(train["is_event"].mean()) if len(train) else 0.5
-    groups = {"sex": test["sex"], "age_band": _age_band(test["age_years"]), "race": test["race"]}
     return HeldOut(
         outcomes=test["is_event"].to_numpy(dtype=bool),
-        scores=_risk(model, test, names),
+        scores=risk(model, test, names),
         baseline=_baseline(train, test, prevalence),
         people=test["subject_key"].to_numpy(),
-        groups={
-            name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()
-        },
+        groups=groups_of(test),
         threshold=prevalence if threshold is None else threshold,
     )
 
 
-def _risk(model: Any, rows: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+def groups_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The groups a model is judged by, in the rows' order."""
+    groups = {"sex": rows["sex"], "age_band": _age_band(rows["age_years"]), "race": rows["race"]}
+    return {name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()}
+
+
+def tested(rows: pd.DataFrame) -> pd.DataFrame:
+    """The held-out rows in the order of all that is made of them."""
+    return rows[rows["is_test"]].sort_values(["index_date", "research_subject_key"])
+
+
+def risk(model: Any, rows: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """A model's risks, 0-1, in the rows' order."""
     if rows.empty:
         return np.zeros(0)
     return np.asarray(model.predict_proba(rows[list(names)])[:, 1], dtype=float)
@@ -99,7 +95,7 @@ def _baseline(train: pd.DataFrame, test: pd.DataFrame, prevalence: float) -> np.
     fitted = make_pipeline(*steps, LogisticRegression()).fit(
         train[names].astype(float), train["is_event"].astype(bool)
     )
-    return _risk(fitted, test.astype(dict.fromkeys(names, float)), names)
+    return risk(fitted, test.astype(dict.fromkeys(names, float)), names)
 
 
 def _age_band(ages: pd.Series) -> pd.Series:

@@ -44,7 +44,8 @@ class Matrix:
 
 def only_known(labelled: DataFrame) -> DataFrame:
     """Rows whose outcome is complete, with inputs, keys and is_event, as many as fit the driver."""
-    wanted = ["subject_key", "research_subject_key", "index_date", "feature_version", *INPUTS]
+    keys = ["subject_key", "research_subject_key", "organization_key", "index_date"]
+    wanted = [*keys, "feature_version", *INPUTS]
     return within_bound(labelled.filter("is_complete").select(*wanted, "is_event"))
 
 
@@ -60,7 +61,7 @@ def within_bound(rows: DataFrame) -> DataFrame:
 def as_matrix(rows: pd.DataFrame) -> Matrix:
     """Rows in a fixed order, split at the date that leaves the last 30% of index dates to test.
 
-    Raises ModelError where there is too little to learn from.
+    Raises ModelError where there is too little to learn from (`too_few`).
     """
     ordered = rows.sort_values(["index_date", "research_subject_key"], ignore_index=True)
     numbers = [name for name in INPUTS if name not in CATEGORIES]
@@ -75,6 +76,15 @@ def as_matrix(rows: pd.DataFrame) -> Matrix:
     if len(train) < _MIN_ROWS or min(events, len(train) - events) < _MIN_EVENTS:
         raise ModelError(_too_few(len(train), events))
     return Matrix(train, test, str(ordered["feature_version"].iloc[0]))
+
+
+def too_few(rows: pd.DataFrame) -> bool:
+    """Too few rows, or too few of one outcome among those that would be trained on?"""
+    if len(rows) < _MIN_ROWS:
+        return True
+    earlier = rows[rows["index_date"] < time_cut(rows)]
+    events = int(earlier["is_event"].sum())
+    return len(earlier) < _MIN_ROWS or min(events, len(earlier) - events) < _MIN_EVENTS
 
 
 def _too_few(rows: int, events: int) -> str:

@@ -1,6 +1,7 @@
 """Job model_training: the risk of leaving the trial, searched, fitted, tracked and registered."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,40 +16,49 @@ from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, TRAINING_DECISION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.tables.silver import SUBJECT
-from clinical_lakehouse.training.matrix import INPUTS, Matrix, as_matrix, only_known
+from clinical_lakehouse.training.families import FAMILIES
+from clinical_lakehouse.training.matrix import INPUTS, Matrix, as_matrix, only_known, too_few
+from clinical_lakehouse.training.readiness import NOT_ENOUGH, Readiness, readiness
 from clinical_lakehouse.training.search import Choice, search
-from clinical_lakehouse.training.split import cross_fit
+from clinical_lakehouse.training.split import FOLDINGS, cross_fit, time_cut
+from clinical_lakehouse.training.trial_memory import TrialMemory
 
 _SEED = "7"
 
 
 @task(
     reads=[SUBJECT_FEATURE, SUBJECT],
-    writes=[MODEL_VERSION],
+    writes=[MODEL_VERSION, MODEL_COMPARISON, TRAINING_DECISION],
     params={"training_until": "", "seed": _SEED},
 )
 def train(run: Run) -> Metrics:
     """Train on outcomes known at `training_until` (a date, default as_of) and register a version.
 
     The last 30% of index dates are held out. The same data, settings and seed give the same model:
-    it is registered once. Too few rows or events are a ModelError.
+    it is registered once. Too few people by Riley's criteria are the outcome "not enough yet".
     """
     until, table_version = _training_until(run), run.lake.version(SUBJECT_FEATURE)
-    matrix = _matrix(run, until, table_version)
+    rows = _labelled(run, until, table_version)
+    ready = _readiness(run, rows)
+    if not ready.is_enough:
+        return _decided(run, ready, NOT_ENOUGH)
+    matrix = as_matrix(rows)
     digest = matrix.digest(_deciding(run, until))
-    name = run.settings.model.name
-    known = tracking.find_registered(run, name, digest)
+    known = tracking.find_registered(run, run.settings.model.name, digest)
     if known is not None and _is_recorded(run, known):
-        return {"outcome": "already trained", "model_version": known.version}
-    choice = search(matrix.train, INPUTS, run.settings.model.max_evaluations, _seed(run))
+        return _decided(run, ready, "already trained", known.version)
+    memory = TrialMemory(run.lake.root / "mlflow" / "searches" / digest)
+    choice = _searched(run, matrix, memory)
     trained = _trained(matrix, choice)
-    made = tracking.register(run, name, digest, trained)
+    made = tracking.register(run, run.settings.model.name, digest, trained)
     row = {**_row(run, matrix, choice, made), "feature_table_version": table_version}
-    row["training_until"] = datetime(until.year, until.month, until.day, tzinfo=UTC)
-    run.lake.merge(MODEL_VERSION, run.lake.frame(MODEL_VERSION, [row]))
-    return {"outcome": "trained", "model_version": made.version, **trained.metrics}
+    told = _decided(run, ready, "trained", made.version)
+    _record(run, row, until, choice)
+    memory.forget()
+    return {**told, **trained.metrics}
 
 
 def _training_until(run: Run) -> date:
@@ -70,13 +80,50 @@ def _seed(run: Run) -> int:
     return int(given)
 
 
-def _matrix(run: Run, until: date, table_version: int) -> Matrix:
+def _labelled(run: Run, until: date, table_version: int) -> pd.DataFrame:
+    """Feature rows whose outcome is complete at `until`, on the driver."""
     version = table_version if table_version >= 0 else None
     features = run.lake.read(SUBJECT_FEATURE, version=version)
     settings, subjects = run.settings, run.lake.read(SUBJECT)
     margin_days = settings.privacy.date_shift_days
     labelled = with_outcome(features, subjects, settings.model.horizon_days, until, margin_days)
-    return as_matrix(only_known(labelled).toPandas())
+    return only_known(labelled).toPandas()
+
+
+def _searched(run: Run, matrix: Matrix, memory: TrialMemory) -> Choice:
+    model = run.settings.model
+    given = matrix.train, INPUTS, model.max_evaluations, _seed(run), memory
+    return search(*given, folding=FOLDINGS[model.folds_by])
+
+
+def _readiness(run: Run, rows: pd.DataFrame) -> Readiness:
+    """Judged on the rows that would be trained on; the simplest family is always fitted."""
+    model = run.settings.model
+    earlier = rows[rows["index_date"] < time_cut(rows)] if len(rows) else rows
+    parameters = len(FAMILIES[0].features(INPUTS))
+    found = readiness(earlier, parameters, model.expected_r2_ratio, model.sample_share_min)
+    return replace(found, has_rows=not too_few(rows))
+
+
+def _decided(run: Run, ready: Readiness, outcome: str, version: int | None = None) -> Metrics:
+    """Keep what was decided, the first time at this as_of, and tell it in a few figures."""
+    row = {**ready.row(), "model_name": run.settings.model.name, "decided_at": run.as_of}
+    row |= {"outcome": outcome, "model_version": version}
+    run.lake.append_missing(TRAINING_DECISION, run.lake.frame(TRAINING_DECISION, [row]))
+    told = {"people": ready.people, "people_needed": ready.enough.needed}
+    if outcome == NOT_ENOUGH:
+        return {"outcome": outcome, **told, "weeks_to_go": ready.enough.weeks}
+    return {"outcome": outcome, **told, "model_version": version}
+
+
+def _record(run: Run, row: dict[str, Any], until: date, choice: Choice) -> None:
+    """The version's row last: what it was compared with while training comes before."""
+    if choice.contest is not None:
+        key = {name: row[name] for name in ("model_name", "model_version")}
+        made = {**key, **choice.contest_row(), "compared_at": run.as_of}
+        run.lake.upsert(MODEL_COMPARISON, run.lake.frame(MODEL_COMPARISON, [made]))
+    row["training_until"] = datetime(until.year, until.month, until.day, tzinfo=UTC)
+    run.lake.merge(MODEL_VERSION, run.lake.frame(MODEL_VERSION, [row]))
 
 
 def _deciding(run: Run, until: date) -> dict[str, Any]:
@@ -85,6 +132,7 @@ def _deciding(run: Run, until: date) -> dict[str, Any]:
     return {
         "horizon_days": model.horizon_days,
         "max_evaluations": model.max_evaluations,
+        "folds_by": model.folds_by,
         "inputs": INPUTS,
         "seed": _seed(run),
         "sklearn": sklearn.__version__,

@@ -9,8 +9,12 @@ import pandas as pd
 from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
 from threadpoolctl import threadpool_limits
 
+from clinical_lakehouse.methods.decisions import row_benefit
+from clinical_lakehouse.methods.intervals import Interval, mean_interval
+from clinical_lakehouse.methods.model_comparison import BOOTSTRAP, MORE_COMPLEX, SIMPLER
 from clinical_lakehouse.training.families import FAMILIES, Family
-from clinical_lakehouse.training.split import cross_fit, time_cut
+from clinical_lakehouse.training.split import Folding, cross_fit, fold_of, time_cut
+from clinical_lakehouse.training.trial_memory import TrialMemory
 
 VALIDATION_SHARE = 0.5
 _FAMILY = {family.name: family for family in FAMILIES}
@@ -27,6 +31,25 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Contest:
+    """Net benefit of the best complex trial less that of the best simple one, at the prevalence, on
+    the same cross-fitted rows."""
+
+    complex_family: str
+    simple_family: str
+    complex_benefit: float
+    simple_benefit: float
+    gain: Interval
+    row_count: int
+    person_count: int
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Is the complex one better beyond chance?"""
+        return self.gain.low > 0
+
+
+@dataclass(frozen=True)
 class Choice:
     """The chosen trial, its inputs, and every trial made."""
 
@@ -34,6 +57,7 @@ class Choice:
     features: Sequence[str]
     seed: int
     trials: Sequence[Trial]
+    contest: Contest | None = None
 
     def fit(self, rows: pd.DataFrame) -> Any:
         """A pipeline of the chosen kind fitted on rows."""
@@ -41,13 +65,52 @@ class Choice:
             _FAMILY[self.chosen.family], self.chosen.params, self.features, self.seed
         )(rows)
 
+    def contest_row(self) -> dict[str, Any]:
+        """The contest as seen from the chosen one: columns of gold.model_comparison."""
+        if self.contest is None:
+            return {}
+        gain, benefits = (
+            self.contest.gain,
+            [
+                self.contest.complex_benefit,
+                self.contest.simple_benefit,
+            ],
+        )
+        if self.contest.is_worth_it:
+            other, low, high = SIMPLER, gain.low, gain.high
+        else:
+            other, low, high = MORE_COMPLEX, -gain.high, -gain.low
+            benefits.reverse()
+        return {
+            "compared_with": other,
+            "metric": "net_benefit",
+            "value": benefits[0],
+            "other_value": benefits[1],
+            "difference": benefits[0] - benefits[1],
+            "low": low,
+            "high": high,
+            "method": BOOTSTRAP,
+            "row_count": self.contest.row_count,
+            "person_count": self.contest.person_count,
+        }
 
-def search(rows: pd.DataFrame, available: Sequence[str], max_evaluations: int, seed: int) -> Choice:
+
+def search(
+    rows: pd.DataFrame,
+    available: Sequence[str],
+    max_evaluations: int,
+    seed: int,
+    memory: TrialMemory | None = None,
+    *,
+    folding: Folding = fold_of,
+) -> Choice:
     """Try families and hyper-parameters by hyperopt's TPE; each trial is cross-fitted on the later
-    half of the index dates. Same rows and seed, same choice.
+    half of the index dates. Same rows and seed, same choice, also of a search that was killed and
+    finds its trials in `memory`.
 
-    Among families the simplest within one standard error of the best is taken (Breiman 1984), for
-    with few events the differences between families are mostly chance.
+    Every simple family is tried. Of these the simplest within one standard error of the best is
+    taken (Breiman 1984), for with few events the differences are mostly chance. A complex family
+    wins only where its net benefit is larger by an interval above 0.
     """
     cut = time_cut(rows, VALIDATION_SHARE)
     made: list[Trial] = []
@@ -55,16 +118,54 @@ def search(rows: pd.DataFrame, available: Sequence[str], max_evaluations: int, s
     def judge(point: Mapping[str, Any]) -> dict[str, Any]:
         family = _FAMILY[point["family"]]
         params = {name: float(point[name]) for name in family.space}
-        features = family.features(available)
-        scored = cross_fit(rows, cut, fit_family(family, params, features, seed))
-        made.append(Trial(family.name, params, *_log_loss(scored)))
+        loss = memory.find(family.name, params) if memory else None
+        if loss is None:
+            fit = fit_family(family, params, family.features(available), seed)
+            loss = _log_loss(cross_fit(rows, cut, fit, folding))
+            if memory:
+                memory.keep(family.name, params, loss)
+        made.append(Trial(family.name, params, *loss))
         return {"loss": made[-1].loss, "status": STATUS_OK}
 
     # The matrices are small: more threads wait for one another, 15 times as long on a busy machine.
     with threadpool_limits(limits=1):
+        for family in FAMILIES:
+            if family.first is not None:
+                judge({"family": family.name, **family.first})
         _minimise(judge, max_evaluations, seed)
-    chosen = _simplest_good(made)
-    return Choice(chosen, _FAMILY[chosen.family].features(available), seed, made)
+        simple = _simplest_good([trial for trial in made if _FAMILY[trial.family].is_simple])
+        complex_ones = [trial for trial in made if not _FAMILY[trial.family].is_simple]
+        best = min(complex_ones, key=lambda trial: trial.loss, default=None)
+        contest = _contest((rows, folding), available, best, simple, seed) if best else None
+    chosen = best if best is not None and contest is not None and contest.is_worth_it else simple
+    return Choice(chosen, _FAMILY[chosen.family].features(available), seed, made, contest)
+
+
+def _contest(
+    given: tuple[pd.DataFrame, Folding],
+    available: Sequence[str],
+    complex_one: Trial,
+    simple: Trial,
+    seed: int,
+) -> Contest:
+    """Both once more on the later half, each row by a model that saw no row of its person."""
+    rows, folding = given
+    cut = time_cut(rows, VALIDATION_SHARE)
+    scored = {}
+    for trial in (complex_one, simple):
+        family = _FAMILY[trial.family]
+        fit = fit_family(family, trial.params, family.features(available), seed)
+        scored[trial.family] = cross_fit(rows, cut, fit, folding)
+    own, other = scored[complex_one.family], scored[simple.family]
+    events, people = own["is_event"].to_numpy(bool), own["subject_key"].to_numpy()
+    threshold = float(np.clip(events.mean(), 0.01, 0.99))
+    own_benefit, other_benefit = (
+        row_benefit(events, one["score"], threshold) for one in (own, other)
+    )
+    gain = mean_interval(own_benefit - other_benefit, people) or Interval(0.0, 0.0, 0.0)
+    means = float(own_benefit.mean()), float(other_benefit.mean())
+    sizes = len(own), len(np.unique(people))
+    return Contest(complex_one.family, simple.family, *means, gain, *sizes)
 
 
 def _minimise(

@@ -6,14 +6,25 @@ from typing import Any
 import numpy as np
 
 from clinical_lakehouse.methods import calibration, decision_curve, discrimination, fairness
+from clinical_lakehouse.methods.decisions import (
+    at_specificity,
+    flagged_at,
+    information,
+    row_benefit,
+)
 from clinical_lakehouse.methods.fairness import GroupRates
-from clinical_lakehouse.methods.intervals import Interval
-from clinical_lakehouse.training.held_out import HeldOut
+from clinical_lakehouse.methods.held_out_scores import HeldOut
+from clinical_lakehouse.methods.intervals import Interval, design_effect, mean_interval, wilson
+from clinical_lakehouse.methods.smooth_calibration import (
+    integrated_calibration_index,
+    smooth_curve,
+)
 
 Row = dict[str, Any]
 
 # A group is compared where its rates mean something: 50 rows, 10 people with the outcome.
 COMPARED_ROWS, COMPARED_PEOPLE = 50, 10
+FIXED_SPECIFICITY = 0.9
 _ROC_POINTS = 200
 _THRESHOLDS = np.round(np.arange(0.01, 0.61, 0.01), 2)
 _SCORE_BINS = 20
@@ -31,7 +42,7 @@ def figures(held: HeldOut) -> list[Row]:
     Limits know that rows of one person are correlated. Groups of fewer than 11 people have no
     figures, only their counts.
     """
-    rows = [*_discrimination(held), *_calibration(held), *_use(held)]
+    rows = [*_counted(held), *_discrimination(held), *_calibration(held), *_use(held)]
     for name, labels in held.groups.items():
         rows += _by_group(held, name, labels)
     return rows
@@ -39,7 +50,8 @@ def figures(held: HeldOut) -> list[Row]:
 
 def curves(held: HeldOut) -> list[Row]:
     """Points of the ROC, calibration, net benefit and score curves."""
-    return [*_roc(held), *_calibration_curve(held), *_net_benefit(held), *_score(held)]
+    calibrated = [*_calibration_curve(held), *_smooth(held)]
+    return [*_roc(held), *calibrated, *_net_benefit(held), *_score(held)]
 
 
 def _row(held: HeldOut, metric: str, value: Interval | float | None, baseline: Any = None) -> Row:
@@ -58,6 +70,13 @@ def _row(held: HeldOut, metric: str, value: Interval | float | None, baseline: A
     }
 
 
+def _counted(held: HeldOut) -> Iterator[Row]:
+    """How much the figures rest on: people, not rows, with and without the event."""
+    known = information(held.outcomes, held.people)
+    yield _row(held, "people_with_event", float(known.with_event))
+    yield _row(held, "people_without_event", float(known.without_event))
+
+
 def _discrimination(held: HeldOut) -> Iterator[Row]:
     y, model, simple, people = held.outcomes, held.scores, held.baseline, held.people
     own = discrimination.auroc(y, model, people)
@@ -73,16 +92,18 @@ def _calibration(held: HeldOut) -> Iterator[Row]:
     yield _row(held, "brier", calibration.brier(y, model), calibration.brier(y, simple))
     scaled = calibration.scaled_brier
     yield _row(held, "scaled_brier", scaled(y, model), scaled(y, simple))
-    ratio = calibration.observed_expected
-    yield _row(held, "observed_expected", ratio(y, model), ratio(y, simple))
-    own = calibration.recalibration(y, model, people)
-    other = calibration.recalibration(y, simple, people)
+    ratios = [calibration.observed_expected(y, risk, clusters=people) for risk in (model, simple)]
+    yield _row(held, "observed_expected", *ratios)
+    index = integrated_calibration_index(y, model, people)
+    other = integrated_calibration_index(y, simple, people, draws=0)
+    yield _row(held, "integrated_calibration_index", index, other)
+    lines = [calibration.recalibration(y, risk, people) for risk in (model, simple)]
     for metric, part in (
         ("calibration_slope", "slope"),
         ("calibration_intercept", "intercept"),
         ("calibration_in_the_large", "in_the_large"),
     ):
-        values = [getattr(one, part) if one else None for one in (own, other)]
+        values = [getattr(one, part) if one else None for one in lines]
         yield _row(held, metric, *values)
 
 
@@ -91,15 +112,37 @@ def _use(held: HeldOut) -> Iterator[Row]:
     yield _row(held, "threshold", held.threshold)
     if not held.outcomes.size or not 0 < held.threshold < 1:
         return
-    limit = [held.threshold]
-    own, other = (
-        float(decision_curve.net_benefit(held.outcomes, s, limit)[0])
-        for s in (held.scores, held.baseline)
-    )
-    yield _row(held, "net_benefit", own, other)
-    everyone = float(decision_curve.treat_all(held.outcomes, limit)[0])
+    y, limit = held.outcomes, held.threshold
+    own, other = (row_benefit(y, risk, limit) for risk in (held.scores, held.baseline))
+    yield _row(held, "net_benefit", mean_interval(own, held.people), float(other.mean()))
+    everyone = float(decision_curve.treat_all(y, [limit])[0])
     yield _row(held, "net_benefit_treat_all", everyone)
+    right = [(risk >= limit) == y for risk in (held.scores, held.baseline)]
+    yield _row(held, "accuracy", mean_interval(right[0], held.people), float(right[1].mean()))
+    needed = [
+        flagged_at(y, risk, limit).number_needed_to_evaluate
+        for risk in (held.scores, held.baseline)
+    ]
+    yield _row(held, "number_needed_to_evaluate", *needed)
+    yield from _at_specificity(held)
     yield from _by_group(held, "all", np.full(held.outcomes.size, "all"))
+
+
+def _at_specificity(held: HeldOut) -> Iterator[Row]:
+    """The best sensitivity that leaves at least nine of ten people without the event alone."""
+    own, other = (
+        at_specificity(held.outcomes, risk, FIXED_SPECIFICITY)
+        for risk in (held.scores, held.baseline)
+    )
+    if own is None:
+        yield _row(held, "sensitivity_at_specificity_90", None)
+        return
+    flags, events = held.scores >= own.threshold, held.outcomes
+    effect = design_effect(flags, events, held.people)
+    hits = int((flags & events).sum())
+    found = wilson(hits, int(events.sum()), design_effect=effect)
+    baseline = other.sensitivity if other else None
+    yield _row(held, "sensitivity_at_specificity_90", found, baseline)
 
 
 def _by_group(held: HeldOut, name: str, labels: np.ndarray) -> Iterator[Row]:
@@ -153,6 +196,12 @@ def _calibration_curve(held: HeldOut) -> Iterator[Row]:
     for series, part in (("model", "value"), ("low", "low"), ("high", "high")):
         y = [getattr(one.observed, part) for one in bins]
         yield from _points("calibration", series, x, y, counts)
+
+
+def _smooth(held: HeldOut) -> Iterator[Row]:
+    found = smooth_curve(held.outcomes, held.scores) if held.outcomes.size else None
+    if found is not None:
+        yield from _points("calibration", "smooth", found.predicted, found.observed)
 
 
 def _net_benefit(held: HeldOut) -> Iterator[Row]:
