@@ -11,11 +11,13 @@ from clinical_lakehouse.alerting.routing.suppression import Silence
 from clinical_lakehouse.alerting.rules.observations import in_utc
 from clinical_lakehouse.alerting.state_rows import alerts_of, silence_rows
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.runtime.audit import Change, record
 from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.ops import ALERT
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, SILENCE
+from clinical_lakehouse.tables.ops_audit import AUDIT
 
 _PARAMS = {"decision": "", "alert": "", "matchers": "", "hours": "", "why": "", "by": ""}
 _PARAMS |= {"nonce": "", "episode": ""}  # of the link that an acknowledgement came by
@@ -23,12 +25,15 @@ _DECISIONS = {"ack": "acknowledged", "silence": "silenced", "unsilence": "unsile
 _MOST_HOURS = 24 * 30
 
 
-@task(reads=[ALERT], writes=[ALERT_ACKNOWLEDGEMENT, SILENCE], params=_PARAMS)
+@task(reads=[ALERT], writes=[ALERT_ACKNOWLEDGEMENT, SILENCE, AUDIT], params=_PARAMS)
 def decide(run: Run) -> Metrics:
     """Write down that an alert is taken, that alerts are to be quiet, or no longer."""
     status = decided_status(run.params, _DECISIONS, "is kept beside it")
     act = {"acknowledged": _acknowledge, "silenced": _silence, "unsilenced": _unsilence}[status]
-    return {"decision": status, "about": act(run)}
+    about, table = act(run), (ALERT_ACKNOWLEDGEMENT if status == "acknowledged" else SILENCE).name
+    change = Change(run.run_id, status, table, about, "alert", why=run.params["why"])
+    record(run, decide.name, run.params["by"], [change])
+    return {"decision": status, "about": about}
 
 
 def _acknowledge(run: Run) -> str:

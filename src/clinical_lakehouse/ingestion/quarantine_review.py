@@ -7,19 +7,23 @@ from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.ingestion.accounting import UNKNOWN_SUBJECT, only_open, only_valid
 from clinical_lakehouse.ingestion.reading import ROW_DDL, STORED, rejudger
 from clinical_lakehouse.ingestion.versions import PLACE, version_time
+from clinical_lakehouse.runtime.audit import Change, record
 from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
 from clinical_lakehouse.tables.ops import QUARANTINE_DECISION
+from clinical_lakehouse.tables.ops_audit import AUDIT
 
 _PARAMS = {"decision": "", "reason": "", "file": "", "why": "", "by": ""}
 _DECISIONS = {"release": "released", "discard": "discarded"}
 
 
 @task(
-    reads=[QUARANTINE], writes=[FHIR_RESOURCE, QUARANTINE, QUARANTINE_DECISION], params=_PARAMS
-)  # fmt: skip
+    reads=[QUARANTINE],
+    writes=[FHIR_RESOURCE, QUARANTINE, QUARANTINE_DECISION, AUDIT],
+    params=_PARAMS,
+)
 def decide(run: Run) -> Metrics:
     """Release quarantined rows that today's rules accept, or discard rows; both are written down.
 
@@ -87,6 +91,12 @@ def _write_down(run: Run, counts: dict[str, int]) -> None:
         if reason not in known
     ]
     run.lake.append_rows(QUARANTINE_DECISION, rows)
+    decision, why = run.params["decision"], run.params["why"]
+    changes = [
+        Change(run.run_id, decision, QUARANTINE.name, reason, reason, why=why)
+        for reason in sorted(counts)
+    ]
+    record(run, decide.name, run.params["by"], changes)
 
 
 def _settle(run: Run, chosen: DataFrame) -> None:

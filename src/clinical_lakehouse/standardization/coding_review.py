@@ -6,17 +6,19 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.operators.medical_coding import UNDECIDED
 from clinical_lakehouse.operators.medical_coding import decide as decide_on
+from clinical_lakehouse.runtime.audit import Change, record
 from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.gold_standardization import CODING_REVIEW
 from clinical_lakehouse.tables.omop_vocabulary import SOURCE_TO_CONCEPT_MAP
+from clinical_lakehouse.tables.ops_audit import AUDIT
 
 _DECISIONS = {"accept": "accepted", "reject": "rejected"}
 _PARAMS = {"decision": "", "code": "", "concept": "", "suggested": "no", "why": "", "by": ""}
 
 
-@task(writes=[CODING_REVIEW, SOURCE_TO_CONCEPT_MAP], params=_PARAMS)
+@task(writes=[CODING_REVIEW, SOURCE_TO_CONCEPT_MAP, AUDIT], params=_PARAMS)
 def decide(run: Run) -> Metrics:
     """Accept or reject candidates of a code, or all that are suggested; who and why are kept.
 
@@ -26,7 +28,12 @@ def decide(run: Run) -> Metrics:
     chosen = _chosen(run)
     if run.lake.read(CODING_REVIEW).filter(chosen).isEmpty():
         raise UsageError("no such candidate; see clinical-lakehouse coding list")
-    return {"rows_decided": decide_on(run, chosen, status, run.params["by"], run.params["why"])}
+    by, why = run.params["by"], run.params["why"]
+    count = decide_on(run, chosen, status, by, why)
+    about = run.params.get("concept") or run.params.get("suggested") or "all"
+    change = Change(run.run_id, status, CODING_REVIEW.name, f"concept {about}", "coding", why=why)
+    record(run, decide.name, by, [change])
+    return {"rows_decided": count}
 
 
 def _chosen(run: Run) -> Column:
