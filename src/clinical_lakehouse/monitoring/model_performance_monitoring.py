@@ -9,10 +9,11 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.findings import Drift, drifts
-from clinical_lakehouse.runtime import tracking
+from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import (
     MODEL_EVALUATION,
@@ -27,7 +28,14 @@ _SOURCE = "model-performance-monitoring-watch"
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_EVALUATION, PREDICTION, SUBJECT_FEATURE, SUBJECT],
+    reads=[
+        MODEL_VERSION,
+        MODEL_PROMOTION,
+        MODEL_EVALUATION,
+        PREDICTION,
+        SUBJECT_FEATURE,
+        SUBJECT,
+    ],
     writes=[MODEL_METRIC],
 )
 def measure(run: Run) -> Metrics:
@@ -49,10 +57,12 @@ def measure(run: Run) -> Metrics:
     }
 
 
-@task(reads=[MODEL_METRIC], writes=[ALERT_EVENT])
+@task(reads=[MODEL_METRIC, MODEL_PROMOTION], writes=[ALERT_EVENT])
 def watch(run: Run) -> Metrics:
-    """Alert on each of the champion's metrics that is over its limit, about its first window."""
+    """Alert on each of the champion's metrics that is over its limit, about its first window, and
+    on an alias that was moved by hand."""
     name = run.settings.model.name
+    promotions.follow(run, _SOURCE, name)
     champion = tracking.champion_version(run, name)
     if champion is None:
         return {"outcome": "no champion"}

@@ -1,0 +1,47 @@
+"""Gold deployment: who put which model version in use, why, and how a canary of it goes."""
+
+from clinical_lakehouse.tables.contract import Column, Table, is_one_of
+
+_OWNER = "ml-engineering"
+_MODEL = Column("model_name", "STRING", "Registered model name.", False)
+_VERSION = Column("model_version", "INT", "Registered model version.", False)
+
+MODEL_PROMOTION = Table(
+    name="gold.model_promotion",
+    comment="One row per change of the version in use: from, to, by whom and why. The last is true,"
+    " the registry's alias champion follows it.",
+    owner=_OWNER,
+    key=("model_name", "promotion_number"),
+    columns=(
+        _MODEL,
+        Column("promotion_number", "INT", "1, 2, 3, ...: each number is given away once.", False),
+        Column("action", "STRING", "promoted, rolled_back, or adopted (an alias as found).", False),
+        Column("from_version", "INT", "Version in use before; null for the first."),
+        Column("to_version", "INT", "Version in use from then on.", False),
+        Column("decided_by", "STRING", "The person, or the job.", False),
+        Column("role", "STRING", "Role of who decided.", False),
+        Column("meaning", "STRING", "What the signature means (21 CFR 11.50), or the plan.", False),
+        Column("reason", "STRING", "Why.", False),
+        Column("cause", "STRING", "What asked for the training, e.g. an alert's fingerprint."),
+        Column("decided_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    checks=(is_one_of("action", "promoted", "rolled_back", "adopted"),),
+    retention_days=2555,
+)
+
+MODEL_APPROVAL = Table(
+    name="gold.model_approval",
+    comment="One row per person's signature on a model version.",
+    owner=_OWNER,
+    key=("model_name", "model_version", "decided_by", "decided_at"),
+    columns=(
+        _MODEL,
+        _VERSION,
+        Column("decided_by", "STRING", "Who signed.", False),
+        Column("role", "STRING", "In which role, of conf/deployment/change_plan.yml.", False),
+        Column("meaning", "STRING", "What it means: review, approval, ... (21 CFR 11.50).", False),
+        Column("reason", "STRING", "Why.", False),
+        Column("decided_at", "TIMESTAMP", "as_of of the run.", False),
+    ),
+    retention_days=2555,
+)
