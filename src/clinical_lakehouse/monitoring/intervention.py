@@ -52,7 +52,9 @@ def propensities(scores: ArrayLike, acted: Acted) -> Floats:
     """The chance of being acted on: as written down, else its share among scores alike (twentieths
     of the scores). Weights within strata are those of Rosenbaum and Rubin 1984."""
     values = np.asarray(scores, dtype=float)
-    inner = np.unique(np.quantile(values, np.arange(1, _STRATA) / _STRATA)) if values.size else []
+    if not values.size:
+        return values
+    inner = np.unique(np.quantile(values, np.arange(1, _STRATA) / _STRATA))
     stratum = np.searchsorted(inner, values, side="right")
     size = np.bincount(stratum)
     share = np.bincount(stratum, acted.is_treated) / np.maximum(size, 1)
