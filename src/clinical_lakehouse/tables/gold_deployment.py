@@ -87,3 +87,21 @@ SERVED_PREDICTION = Table(
     ),
     retention_days=2555,
 )
+
+RETRAINING_TRIGGER = Table(
+    name="gold.retraining_trigger",
+    comment="One row per decision to retrain a model or not: what asked for it.",
+    owner=_OWNER,
+    key=("model_name", "decided_at"),
+    columns=(
+        _MODEL,
+        Column("decided_at", "TIMESTAMP", "as_of of the run; its training has the same.", False),
+        Column("is_due", "BOOLEAN", "Is it trained?", False),
+        Column(
+            "trigger", "STRING", "first, drift, new_information, schedule or intervention.", False
+        ),
+        Column("alert", "STRING", "Fingerprint in ops.alert_event of the drift that asked."),
+        Column("reason", "STRING", "Why, in a sentence.", False),
+    ),
+    retention_days=2555,
+)

@@ -21,6 +21,7 @@ from clinical_lakehouse.tables.gold_deployment import (
     MODEL_APPROVAL,
     MODEL_CANARY,
     MODEL_PROMOTION,
+    RETRAINING_TRIGGER,
     SERVED_PREDICTION,
 )
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
@@ -68,7 +69,7 @@ _SOURCE = "model-deployment-promote"
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_GATE, MODEL_EVALUATION, MODEL_APPROVAL],
+    reads=[MODEL_VERSION, MODEL_GATE, MODEL_EVALUATION, MODEL_APPROVAL, RETRAINING_TRIGGER],
     writes=[MODEL_PROMOTION, MODEL_CANARY, ALERT_EVENT],
     params={"cause": ""},
 )
@@ -316,7 +317,12 @@ def _of(rows: DataFrame, name: str, version: int | None = None) -> DataFrame:
 
 
 def _cause(run: Run) -> str | None:
-    return run.params.get("cause") or None
+    """What asked for the training of this very run: the parameter, or the trigger's alert."""
+    if run.params.get("cause"):
+        return run.params["cause"]
+    asked = _of(run.lake.read(RETRAINING_TRIGGER), run.settings.model.name)
+    found = asked.filter(F.col("decided_at") == F.lit(run.as_of)).collect()
+    return (found[0]["alert"] or found[0]["trigger"]) if found else None
 
 
 def _refuse_other_features(due: Any, wanted: str) -> None:
