@@ -1,9 +1,8 @@
-"""The closed test of updates: its tests against statsmodels, its level, and what it advises."""
+"""The closed test of updates: its tests against a general optimiser, its level, its advice."""
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
-from scipy import stats
+from scipy import optimize, stats
 from scipy.special import expit, logit
 
 from clinical_lakehouse.methods.calibration_update import (
@@ -26,15 +25,19 @@ def test_p_values_are_those_of_likelihood_ratio_tests():
     covariate = np.random.default_rng(4).normal(size=events.size)
     found = closed_test(events, risks, covariate)
 
-    def likelihood(design, offset=None):
-        return sm.GLM(events, design, family=sm.families.Binomial(), offset=offset).fit().llf
+    def likelihood(design, offset=0.0):
+        def loss(beta):
+            whole = design @ beta + offset
+            return (np.logaddexp(0, whole) - events * whole).sum()
+
+        return -optimize.minimize(loss, np.zeros(design.shape[1]), tol=1e-12).fun
 
     ones = np.ones_like(line)
     full = likelihood(np.column_stack([ones, line, covariate]))
     original = float((events * np.log(risks) + (1 - events) * np.log(1 - risks)).sum())
-    steps = [(original, 3), (likelihood(ones, line), 2), (likelihood(np.c_[ones, line]), 1)]
+    steps = [(original, 3), (likelihood(ones[:, None], line), 2), (likelihood(np.c_[ones, line]), 1)]
     expected = [stats.chi2.sf(2 * (full - one), df) for one, df in steps]
-    assert found.p_values == pytest.approx(expected[: len(found.p_values)], rel=1e-6)
+    assert found.p_values == pytest.approx(expected[: len(found.p_values)], rel=1e-4)
 
 
 def test_a_true_model_is_left_alone_but_in_five_of_a_hundred():
