@@ -35,7 +35,11 @@ def test_p_values_are_those_of_likelihood_ratio_tests():
     ones = np.ones_like(line)
     full = likelihood(np.column_stack([ones, line, covariate]))
     original = float((events * np.log(risks) + (1 - events) * np.log(1 - risks)).sum())
-    steps = [(original, 3), (likelihood(ones[:, None], line), 2), (likelihood(np.c_[ones, line]), 1)]
+    steps = [
+        (original, 3),
+        (likelihood(ones[:, None], line), 2),
+        (likelihood(np.c_[ones, line]), 1),
+    ]
     expected = [stats.chi2.sf(2 * (full - one), df) for one, df in steps]
     assert found.p_values == pytest.approx(expected[: len(found.p_values)], rel=1e-4)
 

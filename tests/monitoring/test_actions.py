@@ -54,6 +54,7 @@ def _window(seed, treated=True):
     _, seen, risk, acted = _world(seed, share=0.8 if treated else 0)
     return pd.DataFrame(
         {
+            "research_subject_key": np.arange(risk.size),
             "index_date": DAY,
             "score": risk,
             "is_event": seen,
@@ -84,7 +85,7 @@ def test_a_window_acted_on_is_watched_by_the_untreated_and_called_an_interventio
     assert (row["verdict"], row["advice"], row["due_count"]) == ("intervention", "none", 4000)
     assert 250 < row["treated_count"] < 400
     populations = {r["population"] for r in performance_rows(found)}
-    assert populations == {"all", "untreated"}
+    assert populations == {"all", "untreated", "estimated"}
     (told,) = effects([row])
     assert (told.kind, told.severity) == ("intervention_effect", "info")
     assert "8% were acted on" in told.message

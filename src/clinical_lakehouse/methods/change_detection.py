@@ -94,7 +94,9 @@ def hddm_a(confidence: float = 0.001) -> Detector:
         low_bound = sqrt(log(1 / confidence) / (2 * low_count)) if low_count else inf
         if not low_count or mean + bound <= low_total / low_count + low_bound:
             low_count, low_total = count, total
-        if count > low_count and _is_risen(count, mean, low_count, low_total / low_count, confidence):
+        if count > low_count and _is_risen(
+            count, mean, low_count, low_total / low_count, confidence
+        ):
             return _hddm_state(), True
         kept = {"count": count, "total": total, "low_count": low_count, "low_total": low_total}
         return kept, False
@@ -187,4 +189,3 @@ def cusum(target: float, slack: float, limit: float) -> Detector:
         return {"high": high, "low": low}, max(high, low) > limit
 
     return Detector("cusum", lambda: {"high": 0.0, "low": 0.0}, step)
-

@@ -1,8 +1,8 @@
 """Metrics over their limit in words: what an alert says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 
@@ -53,6 +53,20 @@ def _effect(row: Mapping[str, Any]) -> Drift:
         )
     moment = datetime.combine(last_day, time(), UTC)
     return Drift(kind, severity, row["verdict"], share, 0.0, said, moment)
+
+
+def changes(signal: tuple[date, Sequence[str]] | None) -> list[Drift]:
+    """What detectors of concept drift signalled last, if anything."""
+    if signal is None:
+        return []
+    day, names = signal
+    by = ", ".join(name.replace("_", " ") for name in names)
+    said = (
+        f"What the champion's risks mean has changed by outcomes after {day} (signalled by {by}); "
+        "compare observed over expected before and after."
+    )
+    moment = datetime.combine(day, time(), UTC)
+    return [Drift("concept_change", "warning", "excess_loss", float(len(names)), 0.0, said, moment)]
 
 
 def _drift(row: Mapping[str, Any], margin_days: int) -> Drift:

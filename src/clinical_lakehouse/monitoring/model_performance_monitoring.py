@@ -1,7 +1,8 @@
 """Job model_performance_monitoring: the champion measured as outcomes arrive, drops alerted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.action_log import read_actions
-from clinical_lakehouse.monitoring.findings import Drift, drifts, effects
+from clinical_lakehouse.monitoring.concept_change import advanced, signalled
+from clinical_lakehouse.monitoring.findings import Drift, changes, drifts, effects
 from clinical_lakehouse.monitoring.intervention import Limits
-from clinical_lakehouse.monitoring.verdicts import OPEN, performance_rows, verdict_rows
+from clinical_lakehouse.monitoring.verdicts import (
+    OPEN,
+    estimate_coverage,
+    performance_rows,
+    verdict_rows,
+)
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
@@ -28,6 +36,7 @@ from clinical_lakehouse.tables.gold_models import (
     PREDICTION,
 )
 from clinical_lakehouse.tables.gold_monitoring import (
+    CHANGE_DETECTOR,
     MODEL_PERFORMANCE,
     PERFORMANCE_VERDICT,
     PREDICTION_ACTION,
@@ -65,7 +74,7 @@ def record_actions(run: Run) -> Metrics:
         *(MODEL_VERSION, MODEL_PROMOTION, MODEL_EVALUATION, PREDICTION, PREDICTION_ACTION),
         *(SUBJECT_FEATURE, SUBJECT),
     ],
-    writes=[MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_VERDICT],
+    writes=[MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR],
 )
 def measure(run: Run) -> Metrics:
     """Measure the champion per window of outcomes, all and as if nobody had been acted on, say what
@@ -77,24 +86,32 @@ def measure(run: Run) -> Metrics:
     figures, limit = _figures(run, version), _limit(run, version)
     watched = [row for row in figures if row["population"] == performance.WATCHED]
     rows = [*performance.judged(watched, limit), *_population(run, version)]
-    _replace(run, MODEL_METRIC, version, rows)
-    allowed = Limits(limit.reference, limit.drop_max, limit.drop_max)
-    meant = verdict_rows(figures, allowed)
-    _replace(run, MODEL_PERFORMANCE, version, performance_rows(figures))
-    _replace(run, PERFORMANCE_VERDICT, version, meant)
+    meant = verdict_rows(figures, Limits(limit.reference, limit.drop_max, limit.drop_max))
+    made = {
+        MODEL_METRIC: rows,
+        MODEL_PERFORMANCE: performance_rows(figures),
+        PERFORMANCE_VERDICT: meant,
+    }
+    writes = [partial(_replace, run, table, version, given) for table, given in made.items()]
+    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
     return {
         "outcome": "measured" if watched else "no outcomes yet",
         "model_version": champion,
         "row_count": len(rows),
         "over_limit": sum(row["is_over_limit"] for row in rows),
         "verdict": next((r["verdict"] for r in reversed(meant) if r["verdict"] != OPEN), None),
+        "estimate_coverage": estimate_coverage(figures),
     }
 
 
-@task(reads=[MODEL_METRIC, PERFORMANCE_VERDICT, MODEL_PROMOTION], writes=[ALERT_EVENT])
+@task(
+    reads=[MODEL_METRIC, PERFORMANCE_VERDICT, CHANGE_DETECTOR, MODEL_PROMOTION],
+    writes=[ALERT_EVENT],
+)
 def watch(run: Run) -> Metrics:
     """Alert on each of the champion's metrics that is over its limit, about its first window; on
-    scores spoilt by acting on them; and on an alias that was moved by hand."""
+    scores spoilt by acting on them; on a change of what risks mean; and on an alias that was moved
+    by hand."""
     name = run.settings.model.name
     promotions.follow(run, _SOURCE, name)
     champion = tracking.champion_version(run, name)
@@ -105,6 +122,8 @@ def watch(run: Run) -> Metrics:
     told = meant.filter("verdict IN ('intervention', 'unidentified')").collect()
     found = drifts([row.asDict() for row in metrics.collect()], _margin_days(run))
     found += effects([row.asDict() for row in told])
+    signals = _of(run.lake.read(CHANGE_DETECTOR), name, champion).collect()
+    found += changes(signalled([row.asDict() for row in signals]))
     labels = {"model": name, "version": str(champion)}
     emit(run, _SOURCE, [_finding(one, labels) for one in found])
     return {"outcome": "watched", "model_version": champion, "alerts": len(found)}
@@ -133,6 +152,18 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
     confidence = run.settings.model.alert_confidence
     found = performance.per_window(acted, version["horizon_days"], confidence).collect()
     return [row.asDict() for row in found]
+
+
+def _feed_detectors(
+    run: Run, version: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]
+) -> None:
+    """Windows that became known since the last run go to the detectors of concept drift."""
+    key = {name: version[name] for name in ("model_name", "model_version")}
+    known = [row.asDict() for row in _of(run.lake.read(CHANGE_DETECTOR), *key.values()).collect()]
+    rows = advanced(known, [row for row in figures if row["population"] == performance.STREAM])
+    if rows and rows != [{n: v for n, v in one.items() if n not in key} for one in known]:
+        filled = [{**key, **row} for row in rows]
+        run.lake.upsert(CHANGE_DETECTOR, run.lake.frame(CHANGE_DETECTOR, filled))
 
 
 def _limit(run: Run, version: Mapping[str, Any]) -> performance.AccuracyLimit:

@@ -13,9 +13,11 @@ from clinical_lakehouse.methods import calibration, discrimination
 from clinical_lakehouse.methods.calibration_update import INTERCEPT, NONE, REFIT, SLOPE, closed_test
 from clinical_lakehouse.methods.intervals import Interval, difference
 from clinical_lakehouse.methods.label_maturity import known_weights, maturity
+from clinical_lakehouse.methods.performance_estimation import estimated_auroc
 from clinical_lakehouse.methods.weighted_performance import weighted_observed_expected
 from clinical_lakehouse.monitoring import intervention
-from clinical_lakehouse.monitoring.windows import STEP_DAYS, WINDOW_DAYS
+from clinical_lakehouse.monitoring.concept_change import ERROR, EXCESS_LOSS
+from clinical_lakehouse.monitoring.windows import A_MONDAY, STEP_DAYS, WINDOW_DAYS
 
 Row = dict[str, Any]
 
@@ -26,10 +28,12 @@ OBSERVED_EXPECTED_LIMITS = (0.67, 1.5)
 FEWEST_EVENTS = 5  # of either class: below, an interval of the AUROC promises more than it knows
 _SCHEMA = (
     "index_date DATE, population STRING, metric STRING, value DOUBLE, low DOUBLE, high DOUBLE, "
-    "reference DOUBLE, row_count BIGINT, event_count BIGINT"
+    "reference DOUBLE, row_count BIGINT, event_count BIGINT, losses ARRAY<DOUBLE>"
 )
 # What a window says besides its populations: the figures watched, and counts of its labels.
-WATCHED, LABELS, MATURED = "watched", "labels", "matured"
+WATCHED, LABELS, MATURED, STREAM = "watched", "labels", "matured", "stream"
+ESTIMATED = "estimated"
+NO_POPULATIONS = (LABELS, WATCHED, STREAM)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ def per_window(rows: DataFrame, horizon_days: int, confidence: float) -> DataFra
     WATCHED: AUROC, Brier score, observed over expected and calibration slope of the risk within the
     window, AUROC and observed over expected of the untreated where scores were acted on. Others:
     populations of intervention.performance. LABELS: counts, and the closed test's advice. MATURED:
-    observed over expected of windows whose outcomes are still coming.
+    observed over expected of windows whose outcomes are still coming. ESTIMATED: the AUROC that
+    true risks would have, of every window; it cannot see concept drift. STREAM: what the detectors
+    of concept drift are fed, of every fourth window, so that no day of a person counts twice.
     """
     return rows.groupBy("index_date").applyInPandas(_measurer(horizon_days, confidence), _SCHEMA)
 
@@ -121,7 +127,7 @@ def window_rows(rows: pd.DataFrame, horizon_days: int, confidence: float) -> lis
     """Everything that one window says, for `per_window`."""
     events, scores = rows["is_event"].to_numpy(bool), rows["score"].to_numpy(float)
     risks = window_risk(scores, horizon_days)
-    found = _counted(rows)
+    found = [*_counted(rows), _estimated(rows, risks, confidence)]
     if not rows["is_complete"].all():
         return [*found, _still_coming(rows, risks, confidence)]
     acted = intervention.Acted(
@@ -145,6 +151,7 @@ def window_rows(rows: pd.DataFrame, horizon_days: int, confidence: float) -> lis
     watched = window_figures(events, scores, horizon_days, confidence)
     return [
         *found,
+        *_streams(rows[untreated], risks[untreated]),
         *({**counts, **trusted.get(r["metric"], r), "population": WATCHED} for r in watched),
     ]
 
@@ -154,6 +161,27 @@ def _counted(rows: pd.DataFrame) -> list[Row]:
     counts = maturity(rows["is_due"], is_known, rows["followed_days"])
     named = {"treated": int(rows["is_treated"].sum()), **asdict(counts)}
     return [_label(name, float(count), rows) for name, count in named.items()]
+
+
+def _estimated(rows: pd.DataFrame, risks: np.ndarray, confidence: float) -> Row:
+    found = estimated_auroc(rows["score"], risks, confidence)
+    counts = {"row_count": len(rows), "event_count": int(rows["is_event"].sum())}
+    return {**_figure("auroc", found), **counts, "population": ESTIMATED}
+
+
+def _streams(rows: pd.DataFrame, risks: np.ndarray) -> list[Row]:
+    """In the order of keys, which says nothing of the rows."""
+    weeks = (rows["index_date"].iloc[0] - A_MONDAY).days // STEP_DAYS if len(rows) else 1
+    if weeks % (WINDOW_DAYS // STEP_DAYS):
+        return []
+    order = np.argsort(rows["research_subject_key"].to_numpy(), kind="stable")
+    events, risk = rows["is_event"].to_numpy(float)[order], risks[order]
+    excess = (events - risk) ** 2 - risk * (1 - risk)
+    wrong = ((risk >= 0.5) != (events > 0)).astype(float)
+    return [
+        {**_label(metric, float(losses.mean()), rows), "population": STREAM, "losses": list(losses)}
+        for metric, losses in ((EXCESS_LOSS, excess), (ERROR, wrong))
+    ]
 
 
 def _label(metric: str, value: float, rows: pd.DataFrame) -> Row:
@@ -194,6 +222,7 @@ def _figure(metric: str, value: Interval | float | None, reference: float | None
 def _measurer(horizon_days: int, confidence: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def measured(rows: pd.DataFrame) -> pd.DataFrame:
         figures = window_rows(rows, horizon_days, confidence)
-        return pd.DataFrame(figures).assign(index_date=rows["index_date"].iloc[0])
+        made = pd.DataFrame(figures).assign(index_date=rows["index_date"].iloc[0])
+        return made if "losses" in made else made.assign(losses=None)
 
     return measured

@@ -8,7 +8,14 @@ from typing import Any
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import intervention
 from clinical_lakehouse.monitoring.intervention import Figures, Limits
-from clinical_lakehouse.monitoring.performance import LABELS, MATURED, UPDATES, WATCHED
+from clinical_lakehouse.monitoring.performance import (
+    ESTIMATED,
+    LABELS,
+    MATURED,
+    NO_POPULATIONS,
+    UPDATES,
+    WATCHED,
+)
 from clinical_lakehouse.monitoring.windows import WINDOW_DAYS
 
 Row = Mapping[str, Any]
@@ -22,8 +29,25 @@ def performance_rows(figures: Iterable[Row]) -> list[dict[str, Any]]:
     return [
         {**{name: row[name] for name in kept}, **_window(row)}
         for row in figures
-        if row["population"] not in (LABELS, WATCHED)
+        if row["population"] not in NO_POPULATIONS
     ]
+
+
+def estimate_coverage(figures: Iterable[Row]) -> float | None:
+    """Share of windows whose AUROC, once known, lay within the limits of its estimate, 0-1; None
+    before any is known. Far below the confidence, the estimates are not to be trusted: risks have
+    stopped being true."""
+    found: dict[Any, dict[str, Row]] = {}
+    for row in figures:
+        if row["metric"] == "auroc" and row["value"] is not None:
+            found.setdefault(row["index_date"], {})[row["population"]] = row
+    pairs = [
+        (by[ESTIMATED], by[WATCHED]) for by in found.values() if {ESTIMATED, WATCHED} <= set(by)
+    ]
+    if not pairs:
+        return None
+    inside = sum(one["low"] <= seen["value"] <= one["high"] for one, seen in pairs)
+    return inside / len(pairs)
 
 
 def verdict_rows(figures: Sequence[Row], limits: Limits) -> list[dict[str, Any]]:
@@ -54,7 +78,7 @@ def _verdict(rows: Sequence[Row], limits: Limits) -> dict[str, Any]:
 def _populations(rows: Sequence[Row]) -> dict[str, Figures]:
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row["population"] not in (LABELS, WATCHED, MATURED):
+        if row["population"] not in (*NO_POPULATIONS, MATURED, ESTIMATED):
             found.setdefault(row["population"], {})[row["metric"]] = row
     return {
         name: Figures(

@@ -11,12 +11,12 @@ from clinical_lakehouse.methods.outcomes import with_outcome
 WINDOW_DAYS = 28
 STEP_DAYS = 7
 OLDEST_PREDICTION_DAYS = 14
-_A_MONDAY = date(1970, 1, 5)
+A_MONDAY = date(1970, 1, 5)
 
 
 def monday(day: date) -> date:
     """That Monday, or the next."""
-    return day + timedelta(days=(_A_MONDAY - day).days % STEP_DAYS)
+    return day + timedelta(days=(A_MONDAY - day).days % STEP_DAYS)
 
 
 def open_index_dates(indexes: Sequence[date], first: date, until: date) -> list[date]:

@@ -42,7 +42,8 @@ MODEL_PERFORMANCE = Table(
             "population",
             "STRING",
             "all; untreated (weighted by 1/(1 - propensity)); hold_out; matured (open windows,"
-            " weighted by the chance of an outcome being known).",
+            " weighted by the chance of an outcome being known); estimated (from the scores alone:"
+            " it cannot see concept drift).",
             False,
         ),
         Column("metric", "STRING", "auroc, observed_expected, calibration_slope, ...", False),
@@ -114,4 +115,22 @@ DATA_DRIFT = Table(
     ),
     checks=(is_one_of("state", "drift", "case_mix", "stable", "too_few"),),
     retention_days=730,
+)
+
+CHANGE_DETECTOR = Table(
+    name="gold.change_detector",
+    comment="One row per model version and detector of concept drift: what it remembers, and its"
+    " last signal.",
+    owner=_OWNER,
+    key=("model_name", "model_version", "detector"),
+    columns=(
+        _MODEL,
+        _VERSION,
+        Column("detector", "STRING", "adwin, page_hinkley, ddm, hddm_a.", False),
+        Column("state", "STRING", "JSON: its state after the last window.", False),
+        Column("last_index_date", "DATE", "Index date of the last window taken in.", False),
+        Column("value_count", "BIGINT", "Outcomes taken in.", False),
+        Column("signal_count", "BIGINT", "Changes signalled.", False),
+        Column("signal_date", "DATE", "Index date of the window of the last signal."),
+    ),
 )
