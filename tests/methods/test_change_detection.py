@@ -1,4 +1,4 @@
-"""Change detectors signal where river's do; the cusum is Montgomery's; state survives a run's end."""
+"""Change detectors signal where river's do; the cusum is Montgomery's; state outlives a run."""
 
 import json
 
@@ -75,8 +75,8 @@ def test_state_handed_on_as_json_gives_what_one_run_gives(make):
 
 
 def test_montgomerys_cusum_signals_at_the_29th_value():
-    # Example 9.1, K = 0.5 and H = 5: table 9.1(b) gives C+ 5.28 at the 29th, 4.97 before it... and
-    # C- 0.05, 1.56, 1.77 for the first three.
+    # Example 9.1, K = 0.5 and H = 5: the table gives C+ 5.28 at the 29th value, C- 0.05, 1.56 and
+    # 1.77 for the first three.
     sums = [watch(cusum(10, 0.5, 5), None, MONTGOMERY[:n]).state for n in range(1, 30)]
     assert sums[28]["high"] == pytest.approx(5.28)
     assert [one["low"] for one in sums[:3]] == pytest.approx([0.05, 1.56, 1.77])

@@ -117,8 +117,8 @@ def adwin(
     delta: float = 0.002, clock: int = 32, most: int = 5, least: int = 5, grace: int = 10
 ) -> Detector:
     """Bifet and Gavalda 2007: the longest window whose halves do not differ, kept as an exponential
-    histogram of at most `most` buckets a size; looked at every `clock` values. In the paper a change
-    drops the older part; here, as in river, all of it."""
+    histogram of at most `most` buckets a size; looked at every `clock` values. In the paper a
+    change drops the older part; here, as in river, all of it."""
 
     def step(state: State, value: float) -> tuple[State, bool]:
         rows = [list(row) for row in state["rows"]]

@@ -87,13 +87,7 @@ def measure(run: Run) -> Metrics:
     watched = [row for row in figures if row["population"] == performance.WATCHED]
     rows = [*performance.judged(watched, limit), *_population(run, version)]
     meant = verdict_rows(figures, Limits(limit.reference, limit.drop_max, limit.drop_max))
-    made = {
-        MODEL_METRIC: rows,
-        MODEL_PERFORMANCE: performance_rows(figures),
-        PERFORMANCE_VERDICT: meant,
-    }
-    writes = [partial(_replace, run, table, version, given) for table, given in made.items()]
-    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
+    _write(run, version, figures, {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant})
     return {
         "outcome": "measured" if watched else "no outcomes yet",
         "model_version": champion,
@@ -152,6 +146,17 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
     confidence = run.settings.model.alert_confidence
     found = performance.per_window(acted, version["horizon_days"], confidence).collect()
     return [row.asDict() for row in found]
+
+
+def _write(
+    run: Run,
+    version: Mapping[str, Any],
+    figures: Sequence[Mapping[str, Any]],
+    made: Mapping[Table, list[dict[str, Any]]],
+) -> None:
+    all_ = {**made, MODEL_PERFORMANCE: performance_rows(figures)}
+    writes = [partial(_replace, run, table, version, rows) for table, rows in all_.items()]
+    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
 
 
 def _feed_detectors(

@@ -222,7 +222,7 @@ def _figure(metric: str, value: Interval | float | None, reference: float | None
 def _measurer(horizon_days: int, confidence: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def measured(rows: pd.DataFrame) -> pd.DataFrame:
         figures = window_rows(rows, horizon_days, confidence)
-        made = pd.DataFrame(figures).assign(index_date=rows["index_date"].iloc[0])
-        return made if "losses" in made else made.assign(losses=None)
+        day = {"index_date": rows["index_date"].iloc[0], "losses": None}
+        return pd.DataFrame([{**day, **figure} for figure in figures])
 
     return measured
