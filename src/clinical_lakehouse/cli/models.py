@@ -52,6 +52,26 @@ def history(place: Place) -> None:
 
 
 @models.command()
+@click.option("--model", help="The model's name (default: that of the settings).")
+@placed
+def page(place: Place, model: str | None) -> None:
+    """Write the page of a model: how it stands and for whom, what moved, who decided.
+
+    \b
+    Example:  clinical-lakehouse models page
+    """
+    from clinical_lakehouse.pages.model_page import write_model_page
+    from clinical_lakehouse.runtime.clock import wall_clock
+    from clinical_lakehouse.runtime.entry import open_lake
+    from clinical_lakehouse.runtime.settings import load_settings
+
+    name = model or load_settings(place.env).model.name
+    lake = open_lake({"root": str(place.root)})
+    out = place.root / "reports" / f"model-{name}.html"
+    click.echo(f"page: {write_model_page(lake, name, wall_clock(), out)}")
+
+
+@models.command()
 @placed
 def promote(place: Place) -> None:
     """Put the newest version in use, as far as its gate and the change control plan allow.

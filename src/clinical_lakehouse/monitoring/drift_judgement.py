@@ -129,7 +129,7 @@ def _judged(was: ByFeature, now: ByFeature, limit: float, tests: int) -> dict[st
 
     found = judged([name for name in before if name in after], _FEW_DRAWS)
     close = [name for name, one in found.items() if one.p_value is not None and one.p_value < 0.02]
-    return {**found, **judged(close, min(100 * tests, _MOST_DRAWS))} if close else found
+    return {**found, **judged(close, min(40 * tests, _MOST_DRAWS))} if close else found
 
 
 def _state(
