@@ -20,6 +20,9 @@ _UNKNOWN_CODES = 0.1
 # Between units of one measurement: powers of ten, glucose, creatinine, cholesterol, pound, inch,
 # HbA1c by its slope, haemoglobin, urea, bilirubin.
 UNIT_FACTORS = (10, 100, 1000, 18.016, 88.42, 38.67, 2.2046, 2.54, 10.93, 0.6206, 2.8, 17.1, 6.0)
+_NOT_COMPARABLE = (
+    "Differs, but most are at sites or times on study that the reference has not: it cannot tell."
+)
 _SAME = 0.12  # how near to a factor medians and spreads must lie
 
 ByFeature = Mapping[str, Described]
@@ -68,8 +71,18 @@ def drift_rows(
         if state == CASE_MIX and site == ALL and name in at_sites:
             state = DRIFT
         said = (state, verdicts[site][name])
-        rows.append({**_row((site, name), (old, new), said, question), "reference": reference})
+        row = _row((site, name), (old, new), said, question)
+        if state == CASE_MIX and _known_share(pairs[site]) < 0.5:
+            row["explanation"] = _NOT_COMPARABLE
+        rows.append({**row, "reference": reference})
     return rows
+
+
+def _known_share(sides: tuple[ByStratum, ByStratum]) -> float:
+    """Share of the rows now that stand in strata which the reference has, 0-1."""
+    was, now = sides
+    known = sum(_rows(by) for key, by in now.items() if key in was)
+    return known / max(sum(_rows(by) for by in now.values()), 1)
 
 
 def _by_stratum(found: Mapping[Key, Described], period: str) -> dict[Stratum, ByFeature]:
