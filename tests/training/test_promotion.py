@@ -154,6 +154,7 @@ def test_an_alias_moved_by_hand_is_found_by_the_next_run_put_back_and_told_once(
     assert _alias(dev) == 1
 
 
+@pytest.mark.soak
 def test_a_killed_promotion_is_finished_by_the_next_run_without_an_alert(dev, monkeypatch):
     _add(dev, 2)
     monkeypatch.setattr(tracking, "shadow", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -193,6 +194,7 @@ def test_a_rollback_is_one_decision_and_the_bad_version_does_not_come_back(dev):
     assert promote.execute(dev)["outcome"] == "rolled back before"
 
 
+@pytest.mark.soak
 def test_outside_the_plan_the_job_stops_names_the_clause_and_alerts(dev):
     _add(dev, 2, [f"x{n}" for n in range(9)])
     with pytest.raises(ModelError, match=r"clause inputs \(conf/deployment/change_plan.yml:\d+\)"):
@@ -202,6 +204,7 @@ def test_outside_the_plan_the_job_stops_names_the_clause_and_alerts(dev):
     assert tracking.champion_version(dev, dev.settings.model.name) == 1
 
 
+@pytest.mark.soak
 def test_an_alias_from_before_promotions_were_recorded_is_adopted(bare):
     tracking.set_alias(bare, bare.settings.model.name, "champion", 1)
     assert promote.execute(bare)["outcome"] == "already champion"

@@ -57,6 +57,7 @@ def _see(run, kind):
     emit(run, "test", [Finding(kind, "warning", labels, 1.0, 0.5, "It fell.", run.as_of)])
 
 
+@pytest.mark.soak
 def test_one_lineage_from_the_alert_to_the_version_in_use(dev):  # noqa: F811
     name = dev.settings.model.name
     _see(dev, "intervention_effect")

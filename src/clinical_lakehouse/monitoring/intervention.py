@@ -14,6 +14,7 @@ from clinical_lakehouse.methods.weighted_performance import (
 
 ALL, UNTREATED, HELD_OUT = "all", "untreated", "hold_out"
 STABLE, INTERVENTION, DRIFT, UNIDENTIFIED = "stable", "intervention", "drift", "unidentified"
+UNCLEAR, TOO_FEW = "unclear", "too_few"
 _STRATA = 20
 _FEWEST_EVENTS = 5  # of either class
 
@@ -89,23 +90,37 @@ def performance(
 def verdict(found: Mapping[str, Figures], limits: Limits, has_treated: bool) -> str:
     """What a window says of the model: stable; drift, where those nobody acted on are off beyond
     chance; intervention, where all are off and these are not; unidentified, where all are off and
-    every score of some height is acted on, so that nobody can tell.
+    every score of some height is acted on, so that nobody can tell; unclear, where figures are off
+    but not beyond chance; too_few, where there are not five of either class.
 
     The hold-out, which needs no propensity, is asked first where it has events enough.
     """
+    if not any(_has_enough(one) for one in found.values()):
+        return TOO_FEW
+    calm = UNCLEAR if _looks_off(found.get(UNTREATED, found[ALL]), limits) else STABLE
     if not has_treated:
-        return DRIFT if _is_off(found[ALL], limits) else STABLE
+        return DRIFT if _is_off(found[ALL], limits) else calm
     trusted = [found[name] for name in (HELD_OUT, UNTREATED) if name in found]
     told = [one for one in trusted if _has_enough(one)]
     if any(_is_off(one, limits) for one in told):
         return DRIFT
     if not _is_off(found[ALL], limits):
-        return STABLE
+        return calm
     return INTERVENTION if told else UNIDENTIFIED
 
 
 def _has_enough(found: Figures) -> bool:
     return min(found.event_count, found.row_count - found.event_count) >= _FEWEST_EVENTS
+
+
+def _looks_off(found: Figures, limits: Limits) -> bool:
+    """Over a limit, whatever the error of the figures."""
+    ratio, area = found.observed_expected, found.auroc
+    if ratio is not None and abs(ratio.value - 1) > limits.calibration_max:
+        return True
+    if area is None or limits.reference is None:
+        return False
+    return limits.reference.value - area.value > limits.drop_max
 
 
 def _is_off(found: Figures, limits: Limits) -> bool:

@@ -16,8 +16,8 @@ _POPULATIONS = {
     "matured": "Outcomes still coming",
 }
 _METRICS = {"auroc": "AUROC", "observed_expected": "Observed / expected"}
-_TONES = {"drift": "bad", "intervention": "watch", "unidentified": "watch", "stable": "good"}
-_MOST_ROWS = 40
+_TONES = {"drift": "bad", "stable": "good"}
+_MOST_ROWS, _MOST_MIXES = 40, 8
 
 
 def standing(verdicts: Answer, detectors: Answer, drift: Answer) -> Section:
@@ -31,8 +31,9 @@ def standing(verdicts: Answer, detectors: Answer, drift: Answer) -> Section:
     if known:
         last = known[0]
         until = f"window to {figures.day(last['window_end_date'])}"
-        tone = _TONES[last["verdict"]]
-        tiles.append(Tile("Verdict", last["verdict"].capitalize(), until, tone))
+        tone = _TONES.get(last["verdict"], "watch")
+        said = last["verdict"].replace("_", " ").capitalize()
+        tiles.append(Tile("Verdict", said, until, tone))
         share = last["treated_count"] / max(last["row_count"], 1)
         tiles.append(Tile("Acted on", figures.percent(share), "of its predictions"))
         advice = last["advice"] or "too few events"
@@ -125,15 +126,15 @@ def _verdicts(answer: Answer) -> Grid:
     cells = tuple(
         (
             figures.day(row["window_end_date"]),
-            row["verdict"],
+            row["verdict"].replace("_", " "),
             row["advice"] or figures.NOT_KNOWN,
             *(figures.people(row[f"{name}_count"]) for name in counts),
         )
         for row in answer.rows[:_MOST_ROWS]
     )
     caption = (
-        "Intervention: the figures fell where people acted on scores, and not elsewhere. Overdue: "
-        "due by the calendar, not certainly recorded."
+        "Intervention: the figures fell where people acted on scores, and not elsewhere. Unclear: "
+        "off, but not beyond chance. Overdue: due by the calendar, not certainly recorded."
     )
     return Grid("What each window means", columns, cells, caption, answer.source)
 
@@ -172,18 +173,18 @@ def data_drift(answer: Answer) -> Section:
         f"{figures.day(first['window_start_date'])} up to {figures.day(first['window_end_date'])} "
         "against training, the window before and last year; false discoveries at most 5%."
     )
-    shown = [row for row in answer.rows if row["state"] in ("drift", "case_mix")][:_MOST_ROWS]
+    shown = [row for row in answer.rows if row["state"] == "drift"][:_MOST_ROWS]
+    shown += [row for row in answer.rows if row["state"] == "case_mix"][:_MOST_MIXES]
     columns = (
         Column("Feature"), Column("Site"), Column("Against"), Column("State", "state"),
-        Column("Change"), Column("PSI", "number"), Column("Subjects", "number"), Column("What"),
+        Column("PSI", "number"), Column("Subjects", "number"), Column("What"),
     )  # fmt: skip
     cells = tuple(
         (
             row["feature_name"].replace("_", " ") + (" (input)" if row["is_model_input"] else ""),
-            row["site"],
+            _site(row["site"]),
             row["reference"].replace("_", " "),
             row["state"].replace("_", " "),
-            row["kind"],
             figures.number(row["psi"]),
             figures.people(row["row_count"]),
             row["explanation"],
@@ -198,6 +199,11 @@ def data_drift(answer: Answer) -> Section:
         f"beyond chance, {total['stable']} within it."
     )
     return Section(title, lead, (Grid("What has moved", columns, cells, caption, answer.source),))
+
+
+def _site(site: str) -> str:
+    """Keys of sites are long; their last digits tell them apart."""
+    return site if len(site) <= 6 else f"…{site[-6:]}"
 
 
 def deployment(promotions: Answer, canary: Answer) -> Section:

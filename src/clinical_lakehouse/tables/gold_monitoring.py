@@ -70,7 +70,8 @@ PERFORMANCE_VERDICT = Table(
         Column(
             "verdict",
             "STRING",
-            "stable, drift, intervention, unidentified; open while outcomes come.",
+            "stable, unclear, drift, intervention, unidentified, too_few; open while outcomes"
+            " come.",
             False,
         ),
         Column("advice", "STRING", "none, intercept, slope or refit, by a closed test."),
@@ -82,7 +83,18 @@ PERFORMANCE_VERDICT = Table(
         Column("censored_count", "BIGINT", "Followed for a part of the window.", False),
         _COMPUTED,
     ),
-    checks=(is_one_of("verdict", "stable", "drift", "intervention", "unidentified", "open"),),
+    checks=(
+        is_one_of(
+            "verdict",
+            "stable",
+            "unclear",
+            "drift",
+            "intervention",
+            "unidentified",
+            "too_few",
+            "open",
+        ),
+    ),
     retention_days=2555,
 )
 
