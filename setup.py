@@ -101,6 +101,7 @@ setup(
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.6,<4",
+            "river==0.26.1",
             "ruff>=0.6,<1",
             "setuptools>=68",
             "sqlglot==30.30.0",

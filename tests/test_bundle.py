@@ -170,7 +170,7 @@ def test_the_spine_is_composed_and_scheduled_as_promised():
     for key, (trigger, called) in promised.items():
         job = BUNDLE.jobs[key]
         assert str(job.trigger) == trigger
-        assert [task.job for task in job.tasks.values()] == called
+        assert [task.job for task in job.tasks.values() if task.job] == called
         assert set(called) < set(called_jobs(job, BUNDLE))
 
 

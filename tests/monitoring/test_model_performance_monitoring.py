@@ -65,7 +65,7 @@ def test_rows_at_risk_are_those_on_study_with_their_latest_prediction_of_14_days
     made += [_prediction(1, MONDAY + timedelta(days=7), 0.9)]
     made += [_prediction(7, MONDAY - timedelta(days=15), 0.5)]
     scored = windows.rows_at_risk(rows(lake, PREDICTION, *made), subjects, [MONDAY])
-    found = windows.with_window_outcome(scored, subjects, date(2024, 6, 30), 30)
+    found = windows.labelled(scored, subjects, date(2024, 6, 30), 30).filter("is_complete")
     content = {row.research_subject_key: (row.score, row.is_event) for row in found.collect()}
     assert content == {1: (0.07, False), 3: (0.5, True), 4: (0.5, False), 5: (0.5, False)}
 

@@ -56,6 +56,7 @@ def register(run, model, train, digest):
         "model_name": name,
         "model_version": made.version,
         "tracking_run_id": made.tracking_run_id,
+        "algorithm": "logistic_core",
         "feature_version": "v1",
         "feature_names": json.dumps(list(train.columns)),
         "feature_table_version": run.lake.version(SUBJECT_FEATURE),

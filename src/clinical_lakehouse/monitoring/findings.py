@@ -1,8 +1,8 @@
 """Metrics over their limit in words: what an alert says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 
@@ -26,6 +26,47 @@ def drifts(rows: Iterable[Mapping[str, Any]], margin_days: int) -> list[Drift]:
         if row["is_over_limit"]:
             firsts.setdefault(row["metric"], row)
     return [_drift(row, margin_days) for row in firsts.values()]
+
+
+def effects(rows: Iterable[Mapping[str, Any]]) -> list[Drift]:
+    """One per kind of verdict that is no drift of the model, about its latest window, for
+    gold.performance_verdict rows."""
+    latest = {row["verdict"]: row for row in sorted(rows, key=lambda r: r["window_end_date"])}
+    return [_effect(row) for row in latest.values()]
+
+
+def _effect(row: Mapping[str, Any]) -> Drift:
+    last_day = row["window_end_date"] - timedelta(days=1)
+    share = row["treated_count"] / max(row["row_count"], 1)
+    window = f"between {row['window_start_date']} and {last_day}, when {share:.0%} were acted on"
+    if row["verdict"] == "intervention":
+        kind, severity = "intervention_effect", "info"
+        said = (
+            f"The champion's figures fell {window}, but not among those nobody acted on: acting on "
+            "its scores spoils them. Do not retrain on these outcomes as they are."
+        )
+    else:
+        kind, severity = "performance_unidentified", "warning"
+        said = (
+            f"The champion's figures fell {window}, and every high score was acted on, so that "
+            "nobody can tell why. Hold a share out by lot."
+        )
+    moment = datetime.combine(last_day, time(), UTC)
+    return Drift(kind, severity, row["verdict"], share, 0.0, said, moment)
+
+
+def changes(signal: tuple[date, Sequence[str]] | None) -> list[Drift]:
+    """What detectors of concept drift signalled last, if anything."""
+    if signal is None:
+        return []
+    day, names = signal
+    by = ", ".join(name.replace("_", " ") for name in names)
+    said = (
+        f"What the champion's risks mean has changed by outcomes after {day} (signalled by {by}); "
+        "compare observed over expected before and after."
+    )
+    moment = datetime.combine(day, time(), UTC)
+    return [Drift("concept_change", "warning", "excess_loss", float(len(names)), 0.0, said, moment)]
 
 
 def _drift(row: Mapping[str, Any], margin_days: int) -> Drift:

@@ -1,6 +1,9 @@
 """Job model_performance_monitoring: the champion measured as outcomes arrive, drops alerted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -8,11 +11,23 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import performance, population, windows
-from clinical_lakehouse.monitoring.findings import Drift, drifts
-from clinical_lakehouse.runtime import tracking
+from clinical_lakehouse.monitoring.action_log import read_actions
+from clinical_lakehouse.monitoring.concept_change import advanced, signalled
+from clinical_lakehouse.monitoring.findings import Drift, changes, drifts, effects
+from clinical_lakehouse.monitoring.intervention import Limits
+from clinical_lakehouse.monitoring.verdicts import (
+    OPEN,
+    estimate_coverage,
+    performance_rows,
+    verdict_rows,
+)
+from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
+from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import (
     MODEL_EVALUATION,
@@ -20,62 +35,156 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
     PREDICTION,
 )
+from clinical_lakehouse.tables.gold_monitoring import (
+    CHANGE_DETECTOR,
+    MODEL_PERFORMANCE,
+    PERFORMANCE_VERDICT,
+    PREDICTION_ACTION,
+)
 from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 
 _SOURCE = "model-performance-monitoring-watch"
 
 
+@task(reads=[PREDICTION], writes=[PREDICTION_ACTION], params={"actions": ""})
+def record_actions(run: Run) -> Metrics:
+    """Take in what followed predictions: JSON Lines files in the parameter `actions` (a folder), or
+    in the lake's folder `actions`; of one prediction the last word in the order of files stands."""
+    folder = Path(run.params.get("actions") or run.lake.root / "actions")
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    if not files:
+        return {"outcome": "no actions"}
+    own = {"model_name": run.settings.model.name, "recorded_at": run.as_of}
+    found = {
+        (row["research_subject_key"], row["index_date"]): {**own, **row}
+        for file in files
+        for row in read_actions(file.name, file.read_text(encoding="utf-8").splitlines())
+    }
+    rows = run.lake.frame(PREDICTION_ACTION, list(found.values()))
+    scored = run.lake.read(PREDICTION).select(*PREDICTION_ACTION.key).distinct()
+    known = rows.join(scored, list(PREDICTION_ACTION.key), "left_semi")
+    run.lake.upsert(PREDICTION_ACTION, _changed(known, run.lake.read(PREDICTION_ACTION)))
+    count = known.count()
+    return {"outcome": "recorded", "row_count": count, "unknown": len(found) - count}
+
+
 @task(
-    reads=[MODEL_VERSION, MODEL_EVALUATION, PREDICTION, SUBJECT_FEATURE, SUBJECT],
-    writes=[MODEL_METRIC],
+    reads=[
+        *(MODEL_VERSION, MODEL_PROMOTION, MODEL_EVALUATION, PREDICTION, PREDICTION_ACTION),
+        *(SUBJECT_FEATURE, SUBJECT),
+    ],
+    writes=[MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR],
 )
 def measure(run: Run) -> Metrics:
-    """Measure the champion per window of known outcomes, and new people per month of enrolment."""
+    """Measure the champion per window of outcomes, all and as if nobody had been acted on, say what
+    each window means, and measure new people per month of enrolment."""
     champion = tracking.champion_version(run, run.settings.model.name)
     if champion is None:
         return {"outcome": "no champion"}
     version = tracking.recorded_version(run, run.settings.model.name, champion)
-    performed, moved = _performance(run, version), _population(run, version)
-    key = {name: version[name] for name in ("model_name", "model_version")}
-    rows = [{**key, **row, "computed_at": run.as_of} for row in (*performed, *moved)]
-    where = "model_name = '{model_name}' AND model_version = {model_version}".format(**key)
-    run.lake.replace(MODEL_METRIC, run.lake.frame(MODEL_METRIC, rows), where=where)
+    figures, limit = _figures(run, version), _limit(run, version)
+    watched = [row for row in figures if row["population"] == performance.WATCHED]
+    rows = [*performance.judged(watched, limit), *_population(run, version)]
+    meant = verdict_rows(figures, Limits(limit.reference, limit.drop_max, limit.drop_max))
+    _write(run, version, figures, {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant})
     return {
-        "outcome": "measured" if performed else "no outcomes yet",
+        "outcome": "measured" if watched else "no outcomes yet",
         "model_version": champion,
         "row_count": len(rows),
         "over_limit": sum(row["is_over_limit"] for row in rows),
+        "verdict": next((r["verdict"] for r in reversed(meant) if r["verdict"] != OPEN), None),
+        "estimate_coverage": estimate_coverage(figures),
     }
 
 
-@task(reads=[MODEL_METRIC], writes=[ALERT_EVENT])
+@task(
+    reads=[MODEL_METRIC, PERFORMANCE_VERDICT, CHANGE_DETECTOR, MODEL_PROMOTION],
+    writes=[ALERT_EVENT],
+)
 def watch(run: Run) -> Metrics:
-    """Alert on each of the champion's metrics that is over its limit, about its first window."""
+    """Alert on each of the champion's metrics that is over its limit, about its first window; on
+    scores spoilt by acting on them; on a change of what risks mean; and on an alias that was moved
+    by hand."""
     name = run.settings.model.name
+    promotions.follow(run, _SOURCE, name)
     champion = tracking.champion_version(run, name)
     if champion is None:
         return {"outcome": "no champion"}
     metrics = _of(run.lake.read(MODEL_METRIC), name, champion).filter("is_over_limit")
+    meant = _of(run.lake.read(PERFORMANCE_VERDICT), name, champion)
+    told = meant.filter("verdict IN ('intervention', 'unidentified')").collect()
     found = drifts([row.asDict() for row in metrics.collect()], _margin_days(run))
+    found += effects([row.asDict() for row in told])
+    signals = _of(run.lake.read(CHANGE_DETECTOR), name, champion).collect()
+    found += changes(signalled([row.asDict() for row in signals]))
     labels = {"model": name, "version": str(champion)}
     emit(run, _SOURCE, [_finding(one, labels) for one in found])
     return {"outcome": "watched", "model_version": champion, "alerts": len(found)}
 
 
-def _performance(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _changed(rows: DataFrame, known: DataFrame) -> DataFrame:
+    """Rows that say something new; when they were read first does not count."""
+    told = [name for name in rows.columns if name != "recorded_at"]
+    return rows.join(known, [rows[name].eqNullSafe(known[name]) for name in told], "left_anti")
+
+
+def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each window says, the latest ones whose outcomes are still coming among them."""
     margin, until = _margin_days(run), run.as_of.date()
-    indexes = windows.index_dates(version["training_until"].date(), until, margin)
+    trained_until, latest = version["training_until"].date(), until - timedelta(days=margin)
+    whole = windows.index_dates(trained_until, until, margin)
+    indexes = [*whole, *windows.open_index_dates(whole, windows.monday(trained_until), latest)]
     if not indexes:
         return []
-    confidence = run.settings.model.alert_confidence
     subjects = run.lake.read(SUBJECT)
     scored = windows.rows_at_risk(_predictions(run, version), subjects, indexes)
-    known = windows.with_window_outcome(scored, subjects, until, margin)
-    figures = performance.per_window(known, version["horizon_days"], confidence).collect()
+    known = windows.labelled(scored, subjects, until, margin)
+    acted = windows.with_actions(
+        known, _of(run.lake.read(PREDICTION_ACTION), version["model_name"])
+    )
+    confidence = run.settings.model.alert_confidence
+    found = performance.per_window(acted, version["horizon_days"], confidence).collect()
+    return [row.asDict() for row in found]
+
+
+def _write(
+    run: Run,
+    version: Mapping[str, Any],
+    figures: Sequence[Mapping[str, Any]],
+    made: Mapping[Table, list[dict[str, Any]]],
+) -> None:
+    all_ = {**made, MODEL_PERFORMANCE: performance_rows(figures)}
+    writes = [partial(_replace, run, table, version, rows) for table, rows in all_.items()]
+    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
+
+
+def _feed_detectors(
+    run: Run, version: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]
+) -> None:
+    """Windows that became known since the last run go to the detectors of concept drift."""
+    key = {name: version[name] for name in ("model_name", "model_version")}
+    known = [row.asDict() for row in _of(run.lake.read(CHANGE_DETECTOR), *key.values()).collect()]
+    rows = advanced(known, [row for row in figures if row["population"] == performance.STREAM])
+    if rows and rows != [{n: v for n, v in one.items() if n not in key} for one in known]:
+        filled = [{**key, **row} for row in rows]
+        run.lake.upsert(CHANGE_DETECTOR, run.lake.frame(CHANGE_DETECTOR, filled))
+
+
+def _limit(run: Run, version: Mapping[str, Any]) -> performance.AccuracyLimit:
     drop_max = run.settings.limits.accuracy_drop_max
-    limit = performance.AccuracyLimit(_held_out_auroc(run, version), drop_max)
-    return performance.judged([figure.asDict() for figure in figures], limit)
+    return performance.AccuracyLimit(_held_out_auroc(run, version), drop_max)
+
+
+def _replace(
+    run: Run, table: Table, version: Mapping[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    """Put the version's rows in place of those of an earlier measuring."""
+    key = {name: version[name] for name in ("model_name", "model_version")}
+    filled = [{**key, **row, "computed_at": run.as_of} for row in rows]
+    where = "model_name = '{model_name}' AND model_version = {model_version}".format(**key)
+    if filled or run.lake.exists(table):
+        run.lake.replace(table, run.lake.frame(table, filled), where=where)
 
 
 def _population(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -98,8 +207,9 @@ def _held_out_auroc(run: Run, version: Mapping[str, Any]) -> Interval | None:
     return Interval(found[0]["value"], found[0]["low"], found[0]["high"]) if found else None
 
 
-def _of(rows: DataFrame, name: str, number: int) -> DataFrame:
-    return rows.filter((F.col("model_name") == name) & (F.col("model_version") == number))
+def _of(rows: DataFrame, name: str, number: int | None = None) -> DataFrame:
+    mine = F.col("model_name") == name
+    return rows.filter(mine if number is None else mine & (F.col("model_version") == number))
 
 
 def _margin_days(run: Run) -> int:

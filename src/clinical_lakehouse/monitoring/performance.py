@@ -1,7 +1,7 @@
 """How the champion fares as outcomes arrive: figures per window, and which are beyond chance."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,18 +10,30 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from clinical_lakehouse.methods import calibration, discrimination
+from clinical_lakehouse.methods.calibration_update import INTERCEPT, NONE, REFIT, SLOPE, closed_test
 from clinical_lakehouse.methods.intervals import Interval, difference
-from clinical_lakehouse.monitoring.windows import STEP_DAYS, WINDOW_DAYS
+from clinical_lakehouse.methods.label_maturity import known_weights, maturity
+from clinical_lakehouse.methods.performance_estimation import estimated_auroc
+from clinical_lakehouse.methods.weighted_performance import weighted_observed_expected
+from clinical_lakehouse.monitoring import intervention
+from clinical_lakehouse.monitoring.concept_change import ERROR, EXCESS_LOSS
+from clinical_lakehouse.monitoring.windows import A_MONDAY, STEP_DAYS, WINDOW_DAYS
 
 Row = dict[str, Any]
+
+UPDATES = (NONE, INTERCEPT, SLOPE, REFIT)
 
 # Observed over expected events: off by half is worth a person's time, less is not.
 OBSERVED_EXPECTED_LIMITS = (0.67, 1.5)
 FEWEST_EVENTS = 5  # of either class: below, an interval of the AUROC promises more than it knows
 _SCHEMA = (
-    "index_date DATE, metric STRING, value DOUBLE, low DOUBLE, high DOUBLE, reference DOUBLE, "
-    "row_count BIGINT, event_count BIGINT"
+    "index_date DATE, population STRING, metric STRING, value DOUBLE, low DOUBLE, high DOUBLE, "
+    "reference DOUBLE, row_count BIGINT, event_count BIGINT, losses ARRAY<DOUBLE>"
 )
+# What a window says besides its populations: the figures watched, and counts of its labels.
+WATCHED, LABELS, MATURED, STREAM = "watched", "labels", "matured", "stream"
+ESTIMATED = "estimated"
+NO_POPULATIONS = (LABELS, WATCHED, STREAM)
 
 
 @dataclass(frozen=True)
@@ -33,8 +45,15 @@ class AccuracyLimit:
 
 
 def per_window(rows: DataFrame, horizon_days: int, confidence: float) -> DataFrame:
-    """Figures of each window, one row per index date and metric, made on the workers: AUROC, Brier
-    score, observed over expected and calibration slope of the risk within the window."""
+    """Figures of each window, one row per index date, population and metric, made on the workers.
+
+    WATCHED: AUROC, Brier score, observed over expected and calibration slope of the risk within the
+    window, AUROC and observed over expected of the untreated where scores were acted on. Others:
+    populations of intervention.performance. LABELS: counts, and the closed test's advice. MATURED:
+    observed over expected of windows whose outcomes are still coming. ESTIMATED: the AUROC that
+    true risks would have, of every window; it cannot see concept drift. STREAM: what the detectors
+    of concept drift are fed, of every fourth window, so that no day of a person counts twice.
+    """
     return rows.groupBy("index_date").applyInPandas(_measurer(horizon_days, confidence), _SCHEMA)
 
 
@@ -104,6 +123,91 @@ def _is_beyond(figure: Mapping[str, Any], limit: AccuracyLimit) -> bool:
     return difference(limit.reference, found).low > limit.drop_max
 
 
+def window_rows(rows: pd.DataFrame, horizon_days: int, confidence: float) -> list[Row]:
+    """Everything that one window says, for `per_window`."""
+    events, scores = rows["is_event"].to_numpy(bool), rows["score"].to_numpy(float)
+    risks = window_risk(scores, horizon_days)
+    found = [*_counted(rows), _estimated(rows, risks, confidence)]
+    if not rows["is_complete"].all():
+        return [*found, _still_coming(rows, risks, confidence)]
+    acted = intervention.Acted(
+        rows["is_treated"].to_numpy(bool),
+        rows["propensity"].to_numpy(float),
+        rows["is_held_out"].to_numpy(bool),
+    )
+    performed = intervention.performance(events, scores, risks, acted, confidence)
+    found += [
+        {**_figure(metric, getattr(figures, metric), 1.0 if metric != "auroc" else None),
+         "population": name, "row_count": figures.row_count, "event_count": figures.event_count}
+        for name, figures in performed.items()
+        for metric in ("auroc", "observed_expected")
+    ]  # fmt: skip
+    untreated = ~acted.is_treated
+    advised = closed_test(events[untreated], risks[untreated])
+    if advised:
+        found.append(_label("advice", float(UPDATES.index(advised.update)), rows))
+    trusted = {row["metric"]: row for row in found if row["population"] == intervention.UNTREATED}
+    counts = {"row_count": events.size, "event_count": int(events.sum())}
+    watched = window_figures(events, scores, horizon_days, confidence)
+    return [
+        *found,
+        *_streams(rows[untreated], risks[untreated]),
+        *({**counts, **trusted.get(r["metric"], r), "population": WATCHED} for r in watched),
+    ]
+
+
+def _counted(rows: pd.DataFrame) -> list[Row]:
+    is_known = rows["is_event"] | rows["is_complete"]
+    counts = maturity(rows["is_due"], is_known, rows["followed_days"])
+    named = {"treated": int(rows["is_treated"].sum()), **asdict(counts)}
+    return [_label(name, float(count), rows) for name, count in named.items()]
+
+
+def _estimated(rows: pd.DataFrame, risks: np.ndarray, confidence: float) -> Row:
+    found = estimated_auroc(rows["score"], risks, confidence)
+    counts = {"row_count": len(rows), "event_count": int(rows["is_event"].sum())}
+    return {**_figure("auroc", found), **counts, "population": ESTIMATED}
+
+
+def _streams(rows: pd.DataFrame, risks: np.ndarray) -> list[Row]:
+    """In the order of keys, which says nothing of the rows."""
+    weeks = (rows["index_date"].iloc[0] - A_MONDAY).days // STEP_DAYS if len(rows) else 1
+    if weeks % (WINDOW_DAYS // STEP_DAYS):
+        return []
+    order = np.argsort(rows["research_subject_key"].to_numpy(), kind="stable")
+    events, risk = rows["is_event"].to_numpy(float)[order], risks[order]
+    excess = (events - risk) ** 2 - risk * (1 - risk)
+    wrong = ((risk >= 0.5) != (events > 0)).astype(float)
+    return [
+        {**_label(metric, float(losses.mean()), rows), "population": STREAM, "losses": list(losses)}
+        for metric, losses in ((EXCESS_LOSS, excess), (ERROR, wrong))
+    ]
+
+
+def _label(metric: str, value: float, rows: pd.DataFrame) -> Row:
+    return {
+        **_figure(metric, value),
+        "population": LABELS,
+        "row_count": len(rows),
+        "event_count": int(rows["is_event"].sum()),
+    }
+
+
+def _still_coming(rows: pd.DataFrame, risks: np.ndarray, confidence: float) -> Row:
+    """Events known so far, each for one over the chance of being known by then."""
+    is_known = (rows["is_event"] | rows["is_complete"]).to_numpy(bool)
+    events, weights = (
+        rows["is_event"].to_numpy(bool),
+        known_weights(rows["followed_days"], is_known),
+    )
+    reached = float(rows["followed_days"].max()) if len(rows) else 0.0
+    # Nobody was followed longer, so the risk up to there is what can be held against.
+    awaited = 1 - (1 - risks) ** (min(reached, WINDOW_DAYS) / WINDOW_DAYS)
+    ratio = weighted_observed_expected(events, awaited, weights, np.ones(len(rows)), confidence)
+    counts = {"row_count": len(rows), "event_count": int(events.sum()), "population": MATURED}
+    return {**_figure("observed_expected", ratio, 1.0), **counts}
+
+
 def _figure(metric: str, value: Interval | float | None, reference: float | None = None) -> Row:
     found = value if isinstance(value, Interval) else None
     return {
@@ -117,12 +221,8 @@ def _figure(metric: str, value: Interval | float | None, reference: float | None
 
 def _measurer(horizon_days: int, confidence: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def measured(rows: pd.DataFrame) -> pd.DataFrame:
-        outcomes, scores = rows["is_event"].to_numpy(bool), rows["score"].to_numpy(float)
-        figures = window_figures(outcomes, scores, horizon_days, confidence)
-        return pd.DataFrame(figures).assign(
-            index_date=rows["index_date"].iloc[0],
-            row_count=outcomes.size,
-            event_count=int(outcomes.sum()),
-        )
+        figures = window_rows(rows, horizon_days, confidence)
+        day = {"index_date": rows["index_date"].iloc[0], "losses": None}
+        return pd.DataFrame([{**day, **figure} for figure in figures])
 
     return measured

@@ -11,7 +11,19 @@ from clinical_lakehouse.methods.outcomes import with_outcome
 WINDOW_DAYS = 28
 STEP_DAYS = 7
 OLDEST_PREDICTION_DAYS = 14
-_A_MONDAY = date(1970, 1, 5)
+A_MONDAY = date(1970, 1, 5)
+
+
+def monday(day: date) -> date:
+    """That Monday, or the next."""
+    return day + timedelta(days=(A_MONDAY - day).days % STEP_DAYS)
+
+
+def open_index_dates(indexes: Sequence[date], first: date, until: date) -> list[date]:
+    """Mondays after the last whole window (or from `first` on) before `until`: their outcomes are
+    still coming."""
+    start = indexes[-1] + timedelta(days=STEP_DAYS) if indexes else first
+    return [start + timedelta(days=n) for n in range(0, max((until - start).days, 0), STEP_DAYS)]
 
 
 def index_dates(trained_until: date, as_of: date, margin_days: int) -> list[date]:
@@ -20,7 +32,7 @@ def index_dates(trained_until: date, as_of: date, margin_days: int) -> list[date
     Outcomes before were seen in training; dates are shifted by up to `margin_days`, so a window is
     known when its last day lies that far back.
     """
-    first = trained_until + timedelta(days=(_A_MONDAY - trained_until).days % STEP_DAYS)
+    first = monday(trained_until)
     last = as_of - timedelta(days=WINDOW_DAYS + margin_days)
     count = (last - first).days // STEP_DAYS + 1
     return [first + timedelta(days=STEP_DAYS * step) for step in range(max(count, 0))]
@@ -50,9 +62,32 @@ def rows_at_risk(predictions: DataFrame, subjects: DataFrame, indexes: Sequence[
     return on_study.select("research_subject_key", "index_date", "score")
 
 
-def with_window_outcome(
-    rows: DataFrame, subjects: DataFrame, as_of: date, margin_days: int
-) -> DataFrame:
-    """Rows at risk with is_event: left by withdrawal within the 28 days after the index date."""
+def labelled(rows: DataFrame, subjects: DataFrame, as_of: date, margin_days: int) -> DataFrame:
+    """Rows at risk with is_event (left by withdrawal within the 28 days after the index date, as
+    far as is certain), is_complete, followed_days, and is_due by the calendar."""
     known = with_outcome(rows, subjects, WINDOW_DAYS, as_of, margin_days)
-    return known.filter("is_complete").select(*rows.columns, "is_event")
+    due = F.date_add("index_date", WINDOW_DAYS) <= F.lit(as_of)
+    return known.withColumn("is_due", due)
+
+
+def with_actions(rows: DataFrame, actions: DataFrame) -> DataFrame:
+    """Rows at risk with is_treated, propensity and is_held_out, by what followed the predictions
+    of the 14 days up to the index date. What is done later answers to later scores."""
+    near = F.date_sub("index_date", OLDEST_PREDICTION_DAYS)
+    done = actions.select(
+        F.col("research_subject_key").alias("_subject"),
+        F.col("index_date").alias("_acted"),
+        (F.col("action") != "none").alias("_treated"),
+        F.col("propensity_ratio").alias("_propensity"),
+        F.col("is_held_out").alias("_held_out"),
+    )
+    same = (F.col("research_subject_key") == F.col("_subject")) & F.col("_acted").between(
+        near, F.col("index_date")
+    )
+    joined = rows.join(done, same, "left")
+    return joined.groupBy(*rows.columns).agg(
+        F.coalesce(F.max("_treated"), F.lit(False)).alias("is_treated"),
+        # Two chances to be acted on: neither is missed by the other.
+        (1 - F.product(1 - F.col("_propensity"))).alias("propensity"),
+        F.coalesce(F.min("_held_out"), F.lit(False)).alias("is_held_out"),
+    )

@@ -190,7 +190,34 @@ class Lakehouse:
         known = self.read(table).select(*table.key)
         self.append(table, rows.join(known, list(table.key), "left_anti"))
 
-    def _merge(self, table: Table, rows: DataFrame, deleted: str | None) -> DataFrame:
+    def claim(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Add one row unless its key is there; of two writers of one key only one gets True."""
+        with self._writing(table):
+            given = self._fit(table, self.frame(table, [row]))
+            known = self.spark.read.table(self.identifier(table)).select(*table.key)
+            if not given.join(known, list(table.key), "left_semi").isEmpty():
+                return False
+            if not self.catalog:
+                given.writeTo(self.identifier(table)).append()
+            elif not self._insert_new(table, given):
+                return False
+            self._committed(table)
+            return True
+
+    def _insert_new(self, table: Table, row: DataFrame) -> bool:
+        """No lock is held in a catalog, where Delta lets two appends stand; a MERGE reads the
+        table, so of two at once the later is refused, or finds the row."""
+        try:
+            done = self._merge(table, row, None, updates=False).collect()[0].asDict()
+        except Exception as error:
+            if "CONCURRENT" not in f"{type(error).__name__} {error}".upper():
+                raise
+            return False
+        return int(done["num_inserted_rows"]) == 1
+
+    def _merge(
+        self, table: Table, rows: DataFrame, deleted: str | None, updates: bool = True
+    ) -> DataFrame:
         view = f"merge_{uuid.uuid4().hex}"
         rows.createOrReplaceTempView(view)
         same_key = " AND ".join(f"t.`{c}` = s.`{c}`" for c in table.key)
@@ -201,10 +228,11 @@ class Lakehouse:
         values = ", ".join(f"s.`{c}`" for c in table.column_names)
         alive = f" AND NOT s.`{deleted}`" if deleted else ""
         removal = f"WHEN MATCHED AND s.`{deleted}` THEN DELETE " if deleted else ""
+        update = f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {sets} " if updates else ""
         try:
             return self.spark.sql(
                 f"MERGE INTO {self.identifier(table)} AS t USING {view} AS s ON {same_key} "
-                f"{removal}WHEN MATCHED AND ({changed}) THEN UPDATE SET {sets} "
+                f"{removal}{update}"
                 f"WHEN NOT MATCHED{alive} THEN INSERT ({columns}) VALUES ({values})"
             )
         finally:

@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
 from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 
 CHAMPION = "champion"  # the alias of the version in use
+_FOLLOWED = "promotion_number"  # tag: the gold.model_promotion row the alias stands for
 
 # MLflow stores estimators with skops, which loads only types it is told to trust.
 _TRUSTED_TYPES = [
@@ -119,8 +121,37 @@ def get_alias_version(run: Run, name: str, alias: str) -> int | None:
 
 
 def champion_version(run: Run, name: str) -> int | None:
-    """The version in use; None before the first promotion."""
-    return get_alias_version(run, name, CHAMPION)
+    """The version in use, by the last row of gold.model_promotion (the caller declares that it
+    reads it); on a lake that has none yet, by the alias. None before the first promotion."""
+    last = last_promotion(run, name)
+    return int(last["to_version"]) if last else get_alias_version(run, name, CHAMPION)
+
+
+def last_promotion(run: Run, name: str) -> dict[str, Any] | None:
+    """The last gold.model_promotion row of a model, which is the true one; None without any."""
+    mine = run.lake.read(MODEL_PROMOTION).filter(F.col("model_name") == name)
+    found = mine.orderBy(F.desc("promotion_number")).limit(1).collect()
+    return found[0].asDict() if found else None
+
+
+def check_version(run: Run, name: str, version: int) -> None:
+    """ModelError where the registry has no such version, or cannot be asked."""
+    with _refusals(f"model {name!r} has no version {version} in the registry; train one first"):
+        _client(run).get_model_version(_full_name(run, name), str(version))
+
+
+def shadow(run: Run, name: str, version: int, promotion_number: int) -> None:
+    """Let the alias champion follow a promotion, and note which one it followed."""
+    set_alias(run, name, CHAMPION, version)
+    number = str(promotion_number)
+    _client(run).set_registered_model_tag(_full_name(run, name), _FOLLOWED, number)
+
+
+def followed_promotion(run: Run, name: str) -> int:
+    """The number of the promotion that the alias followed last; 0 before the first."""
+    with _refusals(f"model {name!r} is not registered; train one first"):
+        tags = _client(run).get_registered_model(_full_name(run, name)).tags
+    return int(tags.get(_FOLLOWED, 0))
 
 
 def recorded_version(run: Run, name: str, number: int) -> dict[str, Any]:
