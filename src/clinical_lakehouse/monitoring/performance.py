@@ -65,7 +65,8 @@ def window_risk(scores: np.ndarray, horizon_days: int) -> np.ndarray:
 def window_figures(
     outcomes: np.ndarray, scores: np.ndarray, horizon_days: int, confidence: float
 ) -> list[Row]:
-    """The figures of one window; None where one class only makes a figure impossible."""
+    """The figures of one window; None where one class only makes a figure impossible. Calibration
+    is mean (in the large, slope held at 1) and weak (slope): van Calster et al. 2019."""
     risks = window_risk(scores, horizon_days)
     refitted = calibration.recalibration(outcomes, risks, confidence=confidence)
     prevalence = float(outcomes.mean()) if outcomes.size else 0.0
@@ -76,6 +77,7 @@ def window_figures(
         _figure(
             "observed_expected", calibration.observed_expected(outcomes, risks, confidence), 1.0
         ),
+        _figure("calibration_in_the_large", refitted.in_the_large if refitted else None, 0.0),
         _figure("calibration_slope", refitted.slope if refitted else None, 1.0),
     ]
 
