@@ -18,6 +18,7 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_fairness import FAIRNESS_FINDING, FAIRNESS_MITIGATION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import (
@@ -60,7 +61,7 @@ Version = Mapping[str, Any]
 
 
 @task(
-    reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT],
+    reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, SUBJECT],
     writes=[
         *(MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON),
         *(FAIRNESS_FINDING, FAIRNESS_MITIGATION, MODEL_SITE, LEAKAGE_FINDING),
