@@ -13,7 +13,7 @@ from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
-from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
+from clinical_lakehouse.tables.gold_deployment import MODEL_CANARY, MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.training.change_plan import Signing
@@ -170,9 +170,14 @@ def test_a_killed_promotion_is_finished_by_the_next_run_without_an_alert(dev, mo
 def test_in_prod_a_version_waits_for_its_approval(dev):
     _add(dev, 2)
     prod = replace(dev, settings=dev.settings.model_copy(update={"env": "prod"}))
-    assert promote.execute(prod)["outcome"] == "waiting for approval"
+    assert promote.execute(prod)["outcome"] == "waiting for review"
     signature = {"decision": "approve", "version": "2", "role": "ml_lead", "by": "ana"}
     decide.execute(replace(prod, params={**signature, "meaning": "review", "why": "Read."}))
+    assert promote.execute(prod)["outcome"] == "canary began"
+    assert promote.execute(prod)["outcome"] == "canary running"
+    key = {"model_name": prod.settings.model.name, "model_version": 2, "champion_version": 1}
+    won = {**key, "state": "won", "looked_at": prod.as_of + timedelta(days=90)}
+    prod.lake.append(MODEL_CANARY, rows(prod.lake, MODEL_CANARY, won))
     assert promote.execute(prod)["outcome"] == "waiting for approval"
     decide.execute(replace(prod, params={**signature, "meaning": "approval", "why": "CR-12"}))
     assert promote.execute(prod)["outcome"] == "promoted"
