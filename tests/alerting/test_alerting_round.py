@@ -201,13 +201,13 @@ def test_alert_of_a_round_is_explained():
     ("old", "new", "said"),
     [
         ("interval: 5m", "interval: often", "lifecycle.yml:2: interval must be a duration"),
-        ("flaps: 3", "flap: 3", "lifecycle.yml:5: flap is not supported here"),
+        ("flaps: 3", "flap: 3", "lifecycle.yml:6: flap is not supported here"),
         (
             "maintenance: []",
             "maintenance: [{name: a, matchers: [a=b], time_intervals: [x], reason: r}]",
-            "lifecycle.yml:9: 'x' is not among routing.yml's intervals",
+            "lifecycle.yml:13: 'x' is not among routing.yml's intervals",
         ),
-        ('[domain="safety"]', "[domain]", "lifecycle.yml:8: matcher 'domain' needs one of"),
+        ('[domain="safety"]', "[domain]", "lifecycle.yml:9: matcher 'domain' needs one of"),
     ],
 )
 def test_conf_that_is_wrong_is_refused_with_file_and_line(tmp_path, old, new, said):

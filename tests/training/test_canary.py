@@ -132,6 +132,7 @@ def _pass(run, version):
     run.lake.append(MODEL_GATE, rows(run.lake, MODEL_GATE, given))
 
 
+@pytest.mark.soak
 def test_a_reversed_version_is_shown_to_few_found_worse_and_stopped_by_its_guard(world):
     staging = replace(world, settings=world.settings.model_copy(update={"env": "staging"}))
     _pass(staging, 1)
