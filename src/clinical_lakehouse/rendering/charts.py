@@ -26,7 +26,11 @@ _LONGEST = 280
 _MONTHS_FROM_DAYS = 230
 _CLIP = re.compile(r"\bclip\d+\b")
 # The whole picture has one name for screen readers, and its figures stand in a table.
-_UNHEARD = re.compile(r' (?:role|aria-[a-z]+|pointer-events|xmlns:xlink)="[^"]*"')
+_UNHEARD = re.compile(
+    r' (?:(?:role|class|aria-[a-z]+|pointer-events|xmlns:xlink)="[^"]*"'
+    r'|(?:stroke-width|opacity)="1")'
+)
+_FINE = re.compile(r"(\d\.\d)\d+")  # a tenth of a pixel is more than a screen shows
 _FONT = "system-ui, sans-serif"
 
 
@@ -315,7 +319,9 @@ def _svg(chart: alt.TopLevelMixin, size: tuple[int, int] | None) -> str:
     if size is not None:
         chart = chart.properties(width=size[0], height=size[1])
     drawn = vl_convert.vegalite_to_svg(chart.configure(**_look()).to_dict())
-    return _with_own_names(_UNHEARD.sub("", drawn[drawn.index("<svg") :]))
+    heard = _UNHEARD.sub("", drawn[drawn.index("<svg") :])
+    within = re.compile(r'(?<= )(?:d|transform|[xy][12]?|width|height)="[^"]*"')
+    return _with_own_names(within.sub(lambda found: _FINE.sub(r"\1", found.group()), heard))
 
 
 def _with_own_names(svg: str) -> str:
