@@ -41,7 +41,7 @@ from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT
 from clinical_lakehouse.tables.ops_notifications import MESSAGE
 
 _SITE = re.compile(rb"site[=: ]+\"?(E\d+)")
-_MEAN_PAUSE_SECONDS = 8.0
+_MEAN_PAUSE_SECONDS = 5.0
 
 
 class Arrivals:

@@ -135,10 +135,13 @@ def _opened(place: Place, given: str | None) -> tuple[Any, Any]:
     from clinical_lakehouse.runtime.run import Run
     from clinical_lakehouse.runtime.secrets import audit_seed
     from clinical_lakehouse.runtime.settings import load_settings
+    from clinical_lakehouse.tables.ops_audit import AUDIT_SEGMENT
 
     verifier = read_verifier(given) if given else None
     if given and verifier is None:
         raise UsageError("--key must be name+hash+key, as clinical-lakehouse audit key writes it")
     settings = load_settings(place.env)
     run = Run(open_lake({"root": str(place.root)}), settings, wall_clock(), "audit")
+    if not run.lake.exists(AUDIT_SEGMENT):
+        raise UsageError("no day is sealed yet; run clinical-lakehouse audit seal")
     return run, verifier or verifier_of(ORIGIN, audit_seed(run))
