@@ -1,5 +1,9 @@
 """A session starts from the jars on this machine and asks no network; Java is checked first."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import delta
 import pytest
 
 from clinical_lakehouse.errors import PrerequisiteError
@@ -38,3 +42,28 @@ def test_missing_java_and_full_disk_are_one_line_each(monkeypatch, tmp_path):
     assert len(lines) == 2
     assert lines[0].startswith("Java is missing; install")
     assert "GB of disk are free; free" in lines[1]
+
+
+def test_of_two_first_starts_only_one_fetches_the_jars(monkeypatch, tmp_path):
+    """Found on a fresh machine: two Ivys writing into one folder both failed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found: list[str] = []
+    monkeypatch.setattr(session, "delta_jars", lambda: list(found))
+    monkeypatch.setattr(delta, "configure_spark_with_delta_pip", lambda builder: builder)
+    started = []
+
+    class Builder:
+        fetches = True
+
+        def config(self, name, value):
+            self.fetches = False
+            return self
+
+        def getOrCreate(self):
+            time.sleep(0.2)
+            found.append("delta.jar")
+            started.append("fetched" if self.fetches else "by path")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(session._started, [Builder(), Builder()]))
+    assert sorted(started) == ["by path", "fetched"]

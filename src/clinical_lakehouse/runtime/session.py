@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from clinical_lakehouse.errors import PrerequisiteError
+from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.package import zipped_package
 from clinical_lakehouse.runtime.prerequisites import NEEDED_JAVA, java_version
 
@@ -71,8 +72,9 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
     _require_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = _local(master or f"local[{os.cpu_count() or 2}]")
     with _jvm_messages_in_a_file():
-        return _local(master or f"local[{os.cpu_count() or 2}]").getOrCreate()
+        return _started(builder)
 
 
 def _connected(remote: str) -> SparkSession:
@@ -127,12 +129,19 @@ def _local(master: str) -> SparkSession.Builder:
     builder = builder.config("spark.sql.warehouse.dir", str(cache_dir() / "warehouse"))
     for name, value in {**_SETTINGS, **_LOCAL_SETTINGS}.items():
         builder = builder.config(name, value)
-    jars = delta_jars()
-    if jars:
-        return builder.config("spark.jars", ",".join(jars))
-    from delta import configure_spark_with_delta_pip
+    return builder
 
-    return configure_spark_with_delta_pip(builder)
+
+def _started(builder: SparkSession.Builder) -> SparkSession:
+    """The session with Delta's jars. Of two processes that find none only one fetches them, for
+    two Ivys that write into one folder both fail; the other waits and finds them."""
+    with exclusive(cache_dir() / "delta-jars"):
+        jars = delta_jars()
+        if not jars:
+            from delta import configure_spark_with_delta_pip
+
+            return configure_spark_with_delta_pip(builder).getOrCreate()
+    return builder.config("spark.jars", ",".join(jars)).getOrCreate()
 
 
 def delta_jars() -> list[str]:
