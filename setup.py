@@ -78,6 +78,8 @@ setup(
         "requests>=2.31,<3",
         "rich>=13,<16",
         "scikit-learn>=1.5,<2",
+        "starlette>=1,<2",
+        "uvicorn>=0.30,<1",
         "scipy>=1.11,<2",
         "tzlocal>=5,<6",
         "ucumvert>=0.3.2,<0.4",

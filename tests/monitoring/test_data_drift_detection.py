@@ -32,7 +32,7 @@ def _feature(key, day, draws, is_late):
 
 def test_a_changed_device_is_found_at_its_site_stored_and_told_once(run):
     assert detect.execute(run) == watch.execute(run) == {"outcome": "no champion"}
-    client = tracking._client(run)
+    client = tracking._client(run.lake)
     client.create_registered_model("dropout_risk")
     client.create_model_version("dropout_risk", "file:///nowhere")
     tracking.set_alias(run, "dropout_risk", "champion", 1)

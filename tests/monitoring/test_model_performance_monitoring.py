@@ -72,7 +72,7 @@ def test_rows_at_risk_are_those_on_study_with_their_latest_prediction_of_14_days
 
 def _serve(run):
     """A champion without a model file: monitoring reads what was predicted, not the model."""
-    client = tracking._client(run)
+    client = tracking._client(run.lake)
     client.create_registered_model("dropout_risk")
     client.create_model_version("dropout_risk", "file:///nowhere")
     tracking.set_alias(run, "dropout_risk", "champion", 1)

@@ -22,11 +22,13 @@ from clinical_lakehouse.training.canary import (
     RUNNING,
     UNDECIDED,
     WON,
+    Answered,
     Look,
     Standing,
     advance,
     breaches,
     read_canary_plan,
+    serving_breaches,
 )
 from clinical_lakehouse.training.model_deployment import promote, score
 from tests.builders import rows
@@ -104,6 +106,15 @@ def test_guards_speak_of_impossible_scores_shifts_and_missing_inputs():
     assert "no probabilities" in breaches(np.append(old[1:], np.nan), old, 0, PLAN)[0]
     assert "have shifted" in breaches(old**0.3, old, 0, PLAN)[0]
     assert "inputs are missing" in breaches(old, old, 0.4, PLAN)[0]
+
+
+def test_answers_stop_a_canary_where_their_share_is_too_large_beyond_chance():
+    assert serving_breaches(Answered(0, 0, 0), PLAN) == []
+    assert serving_breaches(Answered(50, 1, 1), PLAN) == []  # 2%, which chance gives 1% often
+    # Exact lower 99% bound of 3 in 50 is 0.9%, of 4 in 50 1.7% (R: binom.test(4, 50, conf = 0.98)).
+    assert serving_breaches(Answered(50, 3, 0), PLAN) == []
+    assert "took over 500 ms" in serving_breaches(Answered(50, 4, 0), PLAN)[0]
+    assert "8.0% of the answers failed, 1% allowed" in serving_breaches(Answered(50, 0, 4), PLAN)[0]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
-from clinical_lakehouse.tables.gold_deployment import MODEL_CANARY, MODEL_PROMOTION
+from clinical_lakehouse.tables.gold_deployment import MODEL_CANARY, MODEL_PROMOTION, SERVED_ANSWER
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.training.change_plan import Signing
+from clinical_lakehouse.training.model_deployment import advance as advance_task
 from clinical_lakehouse.training.model_deployment import promote
 from clinical_lakehouse.training.model_review import decide
 from clinical_lakehouse.training.promotion import (
@@ -30,6 +31,13 @@ from clinical_lakehouse.training.promotion import (
 from tests.builders import rows
 
 ANA = Decider("ana", "ml_lead", "approval", "Because.")
+
+
+SIGNED = {"decision": "approve", "version": "2", "role": "ml_lead", "by": "ana"}
+
+
+def _in_use(run):
+    return tracking.in_use(run.lake, run.settings.model.name)
 
 
 def _event(number, action, from_version, to_version):
@@ -78,7 +86,7 @@ def bare(lake_of_models, request):
     own = settings.model.model_copy(update={"name": request.node.name[5:40]})
     settings = settings.model_copy(update={"model": own})
     run = Run(lake_of_models, settings, datetime(2024, 6, 30, 12, tzinfo=UTC), "test")
-    tracking._client(run).create_registered_model(own.name)
+    tracking._client(run.lake).create_registered_model(own.name)
     _add(run, 1)
     return run
 
@@ -86,7 +94,7 @@ def bare(lake_of_models, request):
 def _add(run, version, names=("age_years",)):
     """A version without a model file: promotion looks at what is written of it."""
     name = run.settings.model.name
-    tracking._client(run).create_model_version(name, "file:///nowhere")
+    tracking._client(run.lake).create_model_version(name, "file:///nowhere")
     key = {"model_name": name, "model_version": version}
     told = {"algorithm": "logistic_core", "feature_names": json.dumps(names)}
     run.lake.append(MODEL_VERSION, rows(run.lake, MODEL_VERSION, {**key, **told}))
@@ -174,6 +182,7 @@ def test_in_prod_a_version_waits_for_its_approval(dev):
     signature = {"decision": "approve", "version": "2", "role": "ml_lead", "by": "ana"}
     decide.execute(replace(prod, params={**signature, "meaning": "review", "why": "Read."}))
     assert promote.execute(prod)["outcome"] == "canary began"
+    assert _in_use(prod) == tracking.InUse(1, 2, 0.05)
     assert promote.execute(prod)["outcome"] == "canary running"
     key = {"model_name": prod.settings.model.name, "model_version": 2, "champion_version": 1}
     won = {**key, "state": "won", "looked_at": prod.as_of + timedelta(days=90)}
@@ -184,6 +193,24 @@ def test_in_prod_a_version_waits_for_its_approval(dev):
     last = tracking.last_promotion(prod, prod.settings.model.name)
     told = (last["decided_by"], last["role"], last["meaning"], last["reason"])
     assert told == ("ana", "ml_lead", "approval", "CR-12")
+    assert _in_use(prod) == tracking.InUse(2)
+
+
+def test_a_server_that_is_slow_with_a_canary_stops_it_and_nobody_is_asked_by_it_any_more(dev):
+    _add(dev, 2)
+    prod = replace(dev, settings=dev.settings.model_copy(update={"env": "prod"}))
+    decide.execute(replace(prod, params={**SIGNED, "meaning": "review", "why": "Read."}))
+    assert promote.execute(prod)["outcome"] == "canary began"
+    asked = {"model_name": prod.settings.model.name, "answered_at": prod.as_of, "risk": 0.5}
+    answers = [
+        {**asked, "request_id": str(n), "model_version": 2 - n % 2, "latency_ms": 900.0 * (n < 10)}
+        for n in range(200)
+    ]
+    prod.lake.append(SERVED_ANSWER, rows(prod.lake, SERVED_ANSWER, *answers))
+    told = advance_task.execute(replace(prod, as_of=prod.as_of + timedelta(hours=1)))
+    assert told["outcome"] == "canary lost"
+    assert told["reason"] == "A guard stopped it: 5.0% of the answers took over 500 ms, 1% allowed."
+    assert _in_use(prod) == tracking.InUse(1)
 
 
 def test_a_rollback_is_one_decision_and_the_bad_version_does_not_come_back(dev):

@@ -111,3 +111,25 @@ def rollback(place: Place, **given: str) -> None:
     Example:  clinical-lakehouse models rollback --why 'scores look wrong at site 3'
     """
     sys.exit(exit_code(perform(place, Request("model_review", {"decision": "rollback", **given}))))
+
+
+@models.command()
+@click.option("--port", type=int, default=8478, help="Where it listens (default 8478).")
+@click.option("--host", default="127.0.0.1", help="Address (default: this machine only).")
+@click.option("--model", help="The model's name (default: that of the settings).")
+@placed
+def serve(place: Place, port: int, host: str, model: str | None) -> None:
+    """Answer POST /invocations with the version in use; a rollback takes effect at once.
+
+    \b
+    Example:  clinical-lakehouse models serve --port 8478
+    """
+    from clinical_lakehouse.local.serving import Shelf
+    from clinical_lakehouse.local.serving import serve as answer
+    from clinical_lakehouse.runtime.settings import load_settings
+
+    def ready(address: str) -> None:
+        click.echo(f"answering at {address}/invocations; Ctrl-C stops")
+
+    name = model or load_settings(place.env).model.name
+    answer(Shelf(place.root), name, (host, port), ready)

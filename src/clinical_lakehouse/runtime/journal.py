@@ -6,7 +6,7 @@ A living process holds an OS lock on its journal; a journal nobody locks belongs
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,11 @@ class Journal:
 
     def write(self, table: str, row: Mapping[str, Any]) -> None:
         """Add one row of a table; on disk when this returns."""
-        _write(self.handle, {"table": table, "row": row})
+        self.write_all(table, [row])
+
+    def write_all(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows of a table, together on disk when this returns."""
+        _write(self.handle, *({"table": table, "row": row} for row in rows))
 
     def entries(self) -> list[tuple[str, dict[str, Any]]]:
         """Table and row of every line, oldest first; a line cut off by a crash is left out."""
@@ -99,8 +103,9 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def _write(handle: int, entry: Mapping[str, Any]) -> None:
-    os.write(handle, (json.dumps(entry, default=_text) + "\n").encode())
+def _write(handle: int, *entries: Mapping[str, Any]) -> None:
+    lines = "".join(json.dumps(entry, default=_text) + "\n" for entry in entries)
+    os.write(handle, lines.encode())
     os.fsync(handle)
 
 

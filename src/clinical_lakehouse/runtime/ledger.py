@@ -103,10 +103,10 @@ def journal_folder(root: Path) -> Path:
 
 def _append(lake: Lakehouse, entries: Sequence[tuple[str, Row]]) -> None:
     for name, table in _TABLES.items():
-        lake.append_rows(table, [_typed(table, row) for of, row in entries if of == name])
+        lake.append_rows(table, [typed_row(table, row) for of, row in entries if of == name])
 
 
-def _typed(table: Table, row: Row) -> Row:
+def typed_row(table: Table, row: Row) -> Row:
     """A journal's line has times as text; the table has them as times."""
     times = {c.name for c in table.columns if c.type == "TIMESTAMP"}
     return {

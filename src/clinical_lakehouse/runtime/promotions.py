@@ -20,6 +20,8 @@ def record(run: Run, row: Mapping[str, Any], cause: str | None = None) -> None:
             f"another run changed the version in use of {name!r} meanwhile (promotion {number}); "
             "nothing was changed here, run again to decide anew"
         )
+    # A canary was held against the version in use until now: it serves nobody from here on.
+    tracking.shadow_canary(run, name, None)
     tracking.shadow(run, name, row["to_version"], number)
 
 

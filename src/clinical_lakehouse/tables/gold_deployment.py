@@ -1,6 +1,6 @@
 """Gold deployment: who put which model version in use, why, and how a canary of it goes."""
 
-from clinical_lakehouse.tables.contract import Column, Phi, Table, is_one_of, key
+from clinical_lakehouse.tables.contract import Column, Phi, Table, between, is_one_of, key
 
 _OWNER = "ml-engineering"
 _MODEL = Column("model_name", "STRING", "Registered model name.", False)
@@ -85,6 +85,27 @@ SERVED_PREDICTION = Table(
         Column("model_version", "INT", "The version shown; its risk is in gold.prediction.", False),
         Column("served_at", "TIMESTAMP", "as_of of the run that served it.", False),
     ),
+    retention_days=2555,
+)
+
+SERVED_ANSWER = Table(
+    name="gold.served_answer",
+    comment="One row per answer of a server of models: which version said what, how quickly.",
+    owner=_OWNER,
+    key=("request_id", "position"),
+    columns=(
+        Column("request_id", "STRING", "The request, as its answer names it.", False),
+        Column("position", "INT", "Of the row in the request, from 0.", False),
+        _MODEL,
+        Column("model_version", "INT", "The version that was asked.", False),
+        key("research_subject_key", "silver.subject, where the request names it.", nullable=True),
+        Column("risk", "DOUBLE", "What it answered, 0-1; null where it failed."),
+        Column("blank_count", "INT", "Inputs that were not known.", False),
+        Column("latency_ms", "DOUBLE", "From request to answer.", False, unit="ms"),
+        Column("answered_at", "TIMESTAMP", "Wall clock of the answer.", False),
+    ),
+    checks=(between("risk", 0, 1),),
+    cluster_by=("answered_at",),
     retention_days=2555,
 )
 

@@ -1,5 +1,6 @@
 """A canary: a new version serves a growing share of subjects until a sequential test decides."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,25 @@ from numpy.typing import ArrayLike
 
 from clinical_lakehouse.methods.discrimination import delong_test
 from clinical_lakehouse.methods.drift import psi, quantile_edges
-from clinical_lakehouse.methods.intervals import Floats, Interval, normal_quantile
+from clinical_lakehouse.methods.intervals import (
+    Floats,
+    Interval,
+    clopper_pearson,
+    normal_quantile,
+)
 from clinical_lakehouse.methods.sequential import always_valid_interval
 from clinical_lakehouse.methods.yaml_fields import read_fields
 
 FILE = "deployment/canary.yml"
 RUNNING, WON, LOST, UNDECIDED = "running", "won", "lost", "undecided"
 OPEN = (RUNNING, WON)  # one that has won is watched on until it is in use
+BUCKETS, HEX_DIGITS = 10_000, 12  # how finely subjects are divided, digits of the hash that do it
 _BINS = 10
+_SURE = 0.98  # two-sided: each bound holds with 99%
 _FIELDS = (
     *("environments", "shares", "subjects_min", "outcomes_min", "events_min", "worse_by_max"),
     *("alpha", "prior_sd", "days_max", "score_shift_max", "missing_ratio_max", "guard_rows_min"),
+    *("latency_ms_max", "slow_ratio_max", "failed_ratio_max"),
 )
 
 
@@ -40,6 +49,19 @@ class CanaryPlan:
     score_shift_max: float
     missing_ratio_max: float
     guard_rows_min: int
+    latency_ms_max: float
+    slow_ratio_max: float
+    failed_ratio_max: float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a server was asked of the canary's version: answers, those slower than the plan allows,
+    and those that failed."""
+
+    count: int
+    slow: int
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,13 @@ class Look:
     events: int
     difference: Interval | None
     days: int
+
+
+def bucket_of(subject: int, model_name: str, version: int) -> float:
+    """A subject's place from 0 to below 1 in a canary, by SHA-256 of model, version and key: who is
+    served at a small share is at every larger one, and each canary draws anew."""
+    digest = hashlib.sha256(f"{model_name}/{version}/{subject}".encode()).hexdigest()
+    return int(digest[:HEX_DIGITS], 16) % BUCKETS / BUCKETS
 
 
 def read_canary_plan(conf: Path) -> CanaryPlan:
@@ -112,6 +141,20 @@ def breaches(new: ArrayLike, old: ArrayLike, missing_ratio: float, plan: CanaryP
         said.append(
             f"{missing_ratio:.0%} of the inputs are missing, {plan.missing_ratio_max:.0%} allowed"
         )
+    return said
+
+
+def serving_breaches(answered: Answered, plan: CanaryPlan) -> list[str]:
+    """Guards on a server's answers, each broken one in a sentence. A share counts as too large when
+    its exact lower 99% bound is: with few answers a slow one is no verdict."""
+    said = []
+    for part, limit, what in (
+        (answered.slow, plan.slow_ratio_max, f"took over {plan.latency_ms_max:g} ms"),
+        (answered.failed, plan.failed_ratio_max, "failed"),
+    ):
+        share = clopper_pearson(part, answered.count, _SURE)
+        if share is not None and share.low > limit:
+            said.append(f"{share.value:.1%} of the answers {what}, {limit:.0%} allowed")
     return said
 
 

@@ -7,19 +7,24 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.training.canary import OPEN, CanaryPlan, Look, Standing
+from clinical_lakehouse.training.canary import (
+    BUCKETS,
+    HEX_DIGITS,
+    OPEN,
+    CanaryPlan,
+    Look,
+    Standing,
+)
 
 Row = Mapping[str, Any]
-_BUCKETS = 10_000
 _KEY = ("research_subject_key", "index_date")
 
 
 def bucket(subject: Column, model_name: str, version: int) -> Column:
-    """A subject's place from 0 to below 1 in a canary, by SHA-256 of model, version and key: who is
-    served at a small share is at every larger one, and each canary draws anew."""
+    """The same place as `bucket_of` gives, of a column of subjects."""
     digest = F.sha2(F.concat_ws("/", F.lit(model_name), F.lit(version), subject), 256)
-    number = F.conv(F.substring(digest, 1, 12), 16, 10).cast("bigint")
-    return (number % _BUCKETS) / F.lit(_BUCKETS)
+    number = F.conv(F.substring(digest, 1, HEX_DIGITS), 16, 10).cast("bigint")
+    return (number % BUCKETS) / F.lit(BUCKETS)
 
 
 def open_canary(looks: Iterable[Row], champion: int | None) -> Row | None:

@@ -22,6 +22,7 @@ from clinical_lakehouse.tables.gold_deployment import (
     MODEL_CANARY,
     MODEL_PROMOTION,
     RETRAINING_TRIGGER,
+    SERVED_ANSWER,
     SERVED_PREDICTION,
 )
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
@@ -36,12 +37,14 @@ from clinical_lakehouse.tables.silver import SUBJECT
 from clinical_lakehouse.training.canary import (
     LOST,
     WON,
+    Answered,
     CanaryPlan,
     Look,
     Standing,
     auroc_gain,
     breaches,
     read_canary_plan,
+    serving_breaches,
 )
 from clinical_lakehouse.training.canary import advance as next_standing
 from clinical_lakehouse.training.canary_rows import (
@@ -88,6 +91,7 @@ def promote(run: Run) -> Metrics:
     told = {"model_version": newest["model_version"], "champion": champion}
     outcome = _standing(run, newest, champion) or _canary_standing(run, newest, champion)
     who = None if outcome else _decider(run, newest)
+    _follow_canary(run, champion)
     if who is None:
         return {"outcome": outcome or "waiting for approval", **told}
     change = (champion, newest["model_version"])
@@ -102,6 +106,7 @@ def promote(run: Run) -> Metrics:
         MODEL_PROMOTION,
         PREDICTION,
         SERVED_PREDICTION,
+        SERVED_ANSWER,
         SUBJECT,
         SUBJECT_FEATURE,
     ],
@@ -118,11 +123,13 @@ def advance(run: Run) -> Metrics:
     plan, pairs = read_canary_plan(conf_dir()), paired(run.lake.read(PREDICTION), canary)
     scores: pd.DataFrame = pairs.select("new", "old").toPandas()
     broken = breaches(scores["new"], scores["old"], _missing_ratio(run, canary), plan)
+    broken += serving_breaches(_answered(run, canary, plan), plan)
     look = _look(run, canary, pairs, plan)
     now = Standing(canary["state"], canary["phase"], canary["reason"])
     then = next_standing(plan, now, look, broken)
     row = look_row(canary, then, look, plan, run.as_of)
     run.lake.upsert(MODEL_CANARY, run.lake.frame(MODEL_CANARY, [row]))
+    _follow_canary(run, canary["champion_version"])
     if then.state == LOST:
         emit(run, "model-deployment-advance", [_stopped(run, row)])
     return {"outcome": f"canary {then.state}", **_told(row)}
@@ -154,14 +161,13 @@ def score(run: Run) -> Metrics:
 def _score_by(run: Run, number: int, since: date | None) -> int:
     """Predictions of one version, of index dates on or after `since`; how many are new."""
     version = tracking.recorded_version(run, run.settings.model.name, number)
-    names = json.loads(version["feature_names"])
     features = run.lake.read(SUBJECT_FEATURE)
     due = only_due(features, run.lake.read(PREDICTION), version, run.as_of.date())
     if since is not None:
         due = due.filter(F.col("index_date") >= F.lit(since))
     _refuse_other_features(due, version["feature_version"])
-    model = tracking.load_model(run, version["model_name"], number)
-    made = predictions(due, model, names, version, run.as_of)
+    model, kinds = tracking.load_version(run.lake, version["model_name"], number)
+    made = predictions(due, model, kinds, version, run.as_of)
     return run.lake.merge(PREDICTION, made).inserted
 
 
@@ -190,6 +196,22 @@ def _look(run: Run, canary: Mapping[str, Any], pairs: DataFrame, plan: CanaryPla
         ),
         days=(until - canary["started_at"].date()).days,
     )
+
+
+def _answered(run: Run, canary: Mapping[str, Any], plan: CanaryPlan) -> Answered:
+    """What servers were asked of the canary's version since its phase began."""
+    own = _of(run.lake.read(SERVED_ANSWER), canary["model_name"], canary["model_version"])
+    slow, failed = F.col("latency_ms") > plan.latency_ms_max, F.col("risk").isNull()
+    in_phase = own.filter(F.col("answered_at") >= F.lit(canary["phase_at"]))
+    counts = in_phase.agg(F.count("*"), F.count_if(slow), F.count_if(failed)).collect()[0]
+    return Answered(*counts)
+
+
+def _follow_canary(run: Run, champion: int | None) -> None:
+    """Let the registry's alias challenger follow the open canary, for servers look there."""
+    canary = _canary(run, champion)
+    version, share = (canary["model_version"], canary["share_ratio"]) if canary else (None, 0.0)
+    tracking.shadow_canary(run, run.settings.model.name, version, share)
 
 
 def _missing_ratio(run: Run, canary: Mapping[str, Any]) -> float:

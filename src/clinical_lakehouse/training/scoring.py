@@ -1,6 +1,6 @@
 """Batch scores: a fitted model applied to feature rows on the workers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.tables.gold_models import PREDICTION
+from clinical_lakehouse.training.inputs import as_inputs, risks
 
 _KEPT = ("research_subject_key", "index_date", "feature_version", "organization_key")
 _SCORED = (
@@ -31,12 +32,13 @@ def only_due(
 
 
 def predictions(
-    rows: DataFrame, model: Any, names: Sequence[str], version: Mapping[str, Any], at: datetime
+    rows: DataFrame, model: Any, kinds: Mapping[str, str], version: Mapping[str, Any], at: datetime
 ) -> DataFrame:
-    """gold.prediction: one row per feature row. The model travels inside the function, so that each
-    worker unpacks it once and needs no registry (works over Spark Connect too)."""
-    columns = list(dict.fromkeys([*_KEPT, *names]))
-    scores = rows.select(*columns).mapInPandas(_scorer(model, list(names)), _SCORED)
+    """gold.prediction: one row per feature row; `kinds` are the model's inputs and their types. The
+    model travels inside the function, so that each worker unpacks it once and needs no registry
+    (works over Spark Connect too)."""
+    columns = list(dict.fromkeys([*_KEPT, *kinds]))
+    scores = rows.select(*columns).mapInPandas(_scorer(model, dict(kinds)), _SCORED)
     filled = scores.select(
         "*",
         F.lit(version["model_name"]).alias("model_name"),
@@ -47,11 +49,10 @@ def predictions(
 
 
 def _scorer(
-    model: Any, names: list[str]
+    model: Any, kinds: dict[str, str]
 ) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
     def scored(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            risk = model.predict_proba(batch[names])[:, 1] if len(batch) else []
-            yield batch[list(_KEPT)].assign(score=risk)
+            yield batch[list(_KEPT)].assign(score=risks(model, as_inputs(batch, kinds)))
 
     return scored
