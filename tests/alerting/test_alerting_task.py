@@ -88,6 +88,7 @@ def test_killed_before_any_of_its_writes_and_started_again_it_tells_once(run, lo
     assert len(told(run.lake)) == 1
 
 
+@pytest.mark.soak
 def test_a_rule_judges_what_quality_found_and_the_detectors_own_event_is_not_told_too(run):
     lake = run.lake
     low = {"table_name": "silver.patient", "passed_ratio": 0.9, "checked_at": NOON}

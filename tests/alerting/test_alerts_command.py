@@ -80,6 +80,7 @@ def test_taken_by_its_first_characters_with_name_and_reason(run, says):
     assert code != 0 and "no alert starts with 'zzz'" in text
 
 
+@pytest.mark.soak
 def test_silenced_for_some_hours_and_ended_early(run, says):
     assert says("silence", 'site="4"', "--hours", "4", "--why", "move", "--by", "Ada")[0] == 0
     (row,) = run.lake.read(SILENCE).collect()

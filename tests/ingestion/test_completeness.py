@@ -113,6 +113,7 @@ def test_late_type_flips_the_flag_and_a_late_file_does_too(lake, landing, days):
     assert all(row.is_complete == (not row.missing_types) for row in found)
 
 
+@pytest.mark.soak
 def test_task_writes_once_what_features_may_leave_out(spark, tmp_path):
     lake = new_lake(spark, tmp_path / "lake")
     files, bronze = _files(lake, 4)

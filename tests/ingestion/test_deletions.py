@@ -163,6 +163,7 @@ def test_deliveries_in_another_order_give_the_same_silver(told, spark, tmp_path)
     assert hashes(lake, SILVER) == hashes(told[0], SILVER)
 
 
+@pytest.mark.soak
 def test_packed_deletions_are_read_and_the_same_deletion_twice_is_a_duplicate(run, tmp_path):
     line = orjson.dumps(_bundle(_gone("Observation/x"), timestamp="2024-02-01T00:00:00Z"))
     (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(line))

@@ -124,6 +124,7 @@ def test_line_lost_or_doubled_on_the_way_is_an_error_that_names_file_and_line(ru
         job.land.execute(here)
 
 
+@pytest.mark.soak
 def test_corrupted_and_doubled_lines_of_a_file_are_named_with_file_and_line(run, tmp_path):
     person = {"resourceType": "Patient", "id": "p"}
     write_lines(tmp_path / "in" / "a.ndjson", person, b'{"resourceType": "Pat', person)

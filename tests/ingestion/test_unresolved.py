@@ -88,6 +88,7 @@ def _open(run):
     }
 
 
+@pytest.mark.soak
 def test_late_targets_resolve_and_the_rest_is_reported_by_file_and_element(run, tmp_path):
     doctor, place = "Encounter.participant.individual", "Encounter.location.location"
     said = []

@@ -73,6 +73,7 @@ def test_the_same_id_is_sealed_differently_each_time(random_lake):
     assert again.count() == 40 and both.isEmpty()
 
 
+@pytest.mark.soak
 def test_random_keys_and_offsets_stay_over_reruns_and_new_people(random_lake, delivered):
     before = _known(random_lake)
     write_lines(delivered / "two.ndjson", {"resourceType": "Patient", "id": "late"})

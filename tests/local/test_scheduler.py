@@ -186,6 +186,7 @@ def test_runs_of_one_job_never_overlap_called_ones_included(undisturbed):
     assert max(busy) > timedelta(hours=1)  # otherwise nothing had to wait
 
 
+@pytest.mark.soak
 def test_killed_at_a_hundred_points_the_same_runs_begin_once(many, undisturbed, tmp_path):
     """The scheduler and its state are made anew from disk after each kill, at the same time of the
     clock; the kill falls between any two writes."""

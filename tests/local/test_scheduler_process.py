@@ -216,6 +216,7 @@ def _invoke(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.soak
 def test_the_timetable_of_a_month_names_time_zone_job_and_reason():
     code, said = _invoke("--include-paused", "--simulate-from", "2024-03-01", "--simulate-until",
                          "2024-03-31", "--zone", "Europe/Berlin")  # fmt: skip

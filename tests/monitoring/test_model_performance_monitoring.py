@@ -143,6 +143,7 @@ def test_a_reversed_ranking_is_measured_and_alerts_once_however_often_it_is_watc
     assert [_content(watched, table) for table in tables] == before
 
 
+@pytest.mark.soak
 def test_windows_whose_outcomes_may_still_come_are_not_measured(watched):
     early = replace(watched, as_of=datetime(2024, 5, 2, tzinfo=UTC))
     measure.execute(early)

@@ -16,6 +16,9 @@ from tests.builders import rows
 from tests.conftest import PUBLIC_DATA
 from tests.standardization.conftest import synthea_run
 
+# Whole public code lists are loaded.
+pytestmark = pytest.mark.soak
+
 LISTS = ("icd_gems_and_codes/icd10cm-codes-2024.txt.gz", "icd10cm_2026/code-list-April-2026.txt.gz",
          "icd_gems_and_codes/icd9toicd10cmgem.csv.gz")  # fmt: skip
 ICD10 = ("E11.9", "e119", "E11", "C83.39", "B88.01", "T78.1XXA", "Q99.77", "99.1", "E11.90000")

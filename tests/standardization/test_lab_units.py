@@ -117,6 +117,7 @@ def test_the_planted_site_is_found_with_other_seeds(spark, trials, seed):
     ]
 
 
+@pytest.mark.soak
 def test_inference_is_asked_for_flagged_and_undone_by_a_run_without(converted):
     run, _, count = converted
     inferring = Run(run.lake, run.settings, run.as_of, "again", {"infer_units": "yes"})

@@ -22,6 +22,9 @@ from tests.ingestion.chain import hashes
 from tests.standardization.conftest import synthea_run
 from tests.standardization.golden import LOINC, SNOMED, at
 
+# A way for lakes of millions of events, judged against making OMOP anew; every part is slow.
+pytestmark = pytest.mark.soak
+
 CODES = ("c1", "c2", "toObservation")
 CONDITIONS = [
     {"condition_key": n, "subject_key": 1 + n % 3, "code_system": SNOMED, "code": CODES[n % 2],

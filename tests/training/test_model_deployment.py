@@ -42,6 +42,7 @@ def test_alias_moves_only_on_a_passed_gate_of_the_newest_version(world):
     assert _champion(world) == 1
 
 
+@pytest.mark.soak
 def test_a_newer_version_without_a_passed_gate_leaves_the_champion(world):
     _gate(world, 1, True)
     promote.execute(world)

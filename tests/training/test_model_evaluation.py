@@ -95,6 +95,7 @@ def test_without_a_model_the_outcome_is_named(run):
     assert decide.execute(run)["outcome"] == "no model"
 
 
+@pytest.mark.soak
 def test_a_new_version_is_held_against_the_champion_on_the_same_rows(world):
     tracking.set_alias(world, "dropout_risk", "champion", 1)
     train = pd.DataFrame({"age_years": [50.0, 60.0, 70.0, 80.0]})
