@@ -1,8 +1,10 @@
 """The repository's own bundle: valid for Databricks, complete, and the same as the code."""
 
 import pytest
+from databricks.bundles.dashboards import Dashboard
 from databricks.bundles.jobs import Job
 from databricks.bundles.quality_monitors import QualityMonitor
+from databricks.bundles.sql_warehouses import SqlWarehouse
 
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.check import entry_point_faults
@@ -142,6 +144,16 @@ def test_monitors_that_need_tables_wait_in_a_folder_of_their_own():
         one = read_definition(source, ("resources", "quality_monitors", key))
         QualityMonitor.from_dict(one.document())
         assert one.content["table_name"].removeprefix("${var.catalog}.") in all_tables()
+
+
+def test_the_dashboard_waits_beside_them_and_is_valid():
+    path = BUNDLE.folder / "conf" / "bundle" / "after_tables" / "dashboards.yml"
+    source = read_source(path, BUNDLE.folder)
+    for kind, model in (("dashboards", Dashboard), ("sql_warehouses", SqlWarehouse)):
+        for key in source.content["resources"][kind]:
+            model.from_dict(read_definition(source, ("resources", kind, key)).document())
+    (one,) = source.content["resources"]["dashboards"].values()
+    assert (path.parent / one["file_path"]).is_file()
 
 
 def test_clocks_count_in_utc():
