@@ -77,12 +77,16 @@ ORDER BY state = 'stable', is_model_input DESC, psi DESC""",
 
 def write_model_page(lake: Lakehouse, model: str, as_of: datetime, out: Path) -> Path:
     """Write a model's page to the file `out` and return its path."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(render(model_page(model, model_answers(lake, model), as_of)))
+    return out
+
+
+def model_answers(lake: Lakehouse, model: str) -> dict[str, Answer]:
+    """What the lake says of a model and its version in use, by name of the question."""
     first = ask(lake, _FIRST, {"model": model})
     version = in_use(first["promotions"])
-    answers = {**first, **ask(lake, _QUESTIONS, {"model": model, "version": version or 0})}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(render(model_page(model, answers, as_of)))
-    return out
+    return {**first, **ask(lake, _QUESTIONS, {"model": model, "version": version or 0})}
 
 
 def in_use(promotions: Answer) -> int | None:
