@@ -49,8 +49,8 @@ for row in answers["verdicts"].rows:
 
 # MAGIC %md
 # MAGIC ## Performance by population
-# MAGIC All predictions; those nobody acted on, weighted as if nobody had been; and the estimate that
-# MAGIC needs no outcome, which cannot see concept drift.
+# MAGIC All predictions; those nobody acted on, weighted as if nobody had been; and the estimate
+# MAGIC without outcomes, which cannot see concept drift.
 
 # COMMAND ----------
 
