@@ -7,8 +7,10 @@ from datetime import datetime
 
 import pytest
 
+from clinical_lakehouse.alerting.outbox.message import Message
 from clinical_lakehouse.errors import LakeError
 from clinical_lakehouse.local import workspace
+from clinical_lakehouse.local.events import Noticed
 from clinical_lakehouse.local.execution import exit_code
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.runtime.clock import wall_clock
@@ -16,6 +18,7 @@ from clinical_lakehouse.runtime.entry import run_from_arguments
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops
+from clinical_lakehouse.tables.ops_notifications import MESSAGE
 from tests.local.stand_ins import job, make_bundle, wheel
 
 
@@ -69,6 +72,35 @@ def open_here(lake, bundle, monkeypatch, tasks=TASKS):
     monkeypatch.setattr(workspace, "tasks", lambda: tasks)
     settings = load_settings("dev", environ={})
     return workspace.Workspace(bundle, lake, settings, lambda event: None)
+
+
+def _told(lake):
+    """Kind of run message, recipient or channel, and subject, as the outbox has them."""
+    rows = [Message.of(row.asDict()) for row in lake.read(MESSAGE).collect()]
+    return {(one.recipient or one.channel, json.loads(one.payload)["subject"]) for one in rows}
+
+
+def test_whom_the_bundle_names_is_told_of_a_failed_run_by_the_outbox(lake, tmp_path, monkeypatch):
+    sinks = {
+        "email_notifications": {"on_start": ["ben@example.org"], "on_failure": ["ana@example.org"]},
+        "webhook_notifications": {"on_failure": [{"id": "nowhere"}]},
+        "notification_settings": {"no_alert_for_canceled_runs": True},
+    }
+    bundle = make_bundle(tmp_path, bad={**job(wheel("refuse")), **sinks},
+                         good={**job(wheel("remember")), **sinks})  # fmt: skip
+    said = []
+    here = replace(open_here(lake, bundle, monkeypatch), listen=said.append)
+    assert not here.run(Request("bad", {"as_of": "2024-06-30"})).ok
+    assert here.run(Request("good", {"as_of": "2024-06-30"})).ok
+    assert _told(lake) == {
+        ("ben@example.org", "Job bad started"),
+        ("ana@example.org", "Job bad failed"),
+        ("ben@example.org", "Job good started"),
+    }
+    missing = "'nowhere', a destination of job bad, is not in conf/alerting/channels.yml"
+    assert missing in [event.what for event in said if isinstance(event, Noticed)]
+    texts = [row.payload for row in lake.read(MESSAGE).collect()]
+    assert not any("the reason" in text for text in texts)  # it may hold data
 
 
 def test_a_job_runs_on_the_lake_and_is_in_the_ledger(lake, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from clinical_lakehouse.local.definition import Definition
 from clinical_lakehouse.local.references import as_text
+from clinical_lakehouse.local.sinks import Sinks, read_sinks
 from clinical_lakehouse.local.task_spec import TaskSpec, read_task, warning_after
 from clinical_lakehouse.local.trigger import Trigger, read_trigger
 from clinical_lakehouse.methods.yaml_source import Place
@@ -33,6 +34,7 @@ class Job:
     is_queued: bool = False
     warn_after_seconds: int = 0
     is_urgent: bool = False  # performance_target: PERFORMANCE_OPTIMIZED
+    sinks: Sinks = Sinks()
 
     @property
     def most_runs(self) -> int:
@@ -69,4 +71,5 @@ def read_job(definition: Definition) -> Job:
         is_queued=bool((content.get("queue") or {}).get("enabled", False)),
         warn_after_seconds=warning_after(definition, content),
         is_urgent=content.get("performance_target") == "PERFORMANCE_OPTIMIZED",
+        sinks=read_sinks(content),
     )

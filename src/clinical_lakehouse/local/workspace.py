@@ -11,6 +11,7 @@ from clinical_lakehouse.local.events import Listener, Noticed, Preparing
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.interrupts import stop_requests
 from clinical_lakehouse.local.request import Request, check_request
+from clinical_lakehouse.local.run_notices import Watch
 from clinical_lakehouse.local.runner import run_job
 from clinical_lakehouse.local.slots import Slots
 from clinical_lakehouse.local.way import Way
@@ -40,9 +41,10 @@ class Workspace:
         """Run a job, with everything it calls, and write its ledger whatever happens."""
         run_id = request.run_id or new_run_id()
         ledger = open_ledger(self.lake, self.settings.digest(), run_id)
+        watch = Watch(self.bundle.jobs, self.listen)
         slots = Slots(None if self.lake.catalog else self.lake.root / "ops" / "_slots")
         context = Context(
-            *(self._engine(), tasks(), ledger, self.listen),
+            *(self._engine(), tasks(), ledger, watch),
             slots=slots,
             stops=self.stops,
             is_alone=self.is_alone,
@@ -53,6 +55,7 @@ class Workspace:
         finally:
             self.listen(Preparing("writing the run ledger"))
             ledger.close()
+            watch.queue(self.lake)
 
     def _engine(self) -> Engine:
         if self.way.mode == "session":

@@ -52,7 +52,9 @@ MESSAGE = Table(
         Column("message_id", "STRING", "The idempotency key.", False),
         Column("group_id", "STRING", "What is told, whoever it goes to.", False),
         Column("alert_id", "STRING", "The alert's fingerprint; empty for others.", False),
-        Column("kind", "STRING", "page, reminder, resolved, event, shift, digest, more.", False),
+        Column(
+            "kind", "STRING", "page, reminder, resolved, event, shift, digest, run or more.", False
+        ),
         Column("channel", "STRING", "A channel of conf/alerting/channels.yml.", False),
         Column("recipient", "STRING", "A staff member's address; empty.", False, Phi.QUASI),
         Column("is_critical", "BOOLEAN", "Goes to the last resort if nobody is reached.", False),

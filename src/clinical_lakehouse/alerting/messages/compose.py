@@ -103,6 +103,22 @@ def digest_message(
     )  # fmt: skip
 
 
+def run_message(
+    desk: Desk, occasion: str, labels: Mapping[str, Any], way: tuple[str, str], now: datetime
+) -> Message:
+    """A message that a job's run started, ended or is slow (`occasion`), by a channel to a
+    recipient (`way`); one for each run and occasion."""
+    channel, recipient = way
+    words = desk.templates.render("en", f"run_{occasion}", labels)
+    key = ":".join(("run", str(labels["job"]), str(labels["run_id"]), occasion, *way))
+    severity = "info" if occasion in ("on_start", "on_success") else "warning"
+    content = payload(words.subject, words.text, words.html, severity=severity)
+    return Message(
+        message_id(key), key, "", "run", channel, recipient, False, now, now, now + _LIFETIME,
+        content,
+    )  # fmt: skip
+
+
 def _message(
     desk: Desk,
     key: str,
