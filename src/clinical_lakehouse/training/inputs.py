@@ -41,21 +41,24 @@ def blanks(inputs: pd.DataFrame) -> Sequence[int]:
     return [int(count) for count in inputs.isna().sum(axis=1)]
 
 
-def _numbers(name: str, values: pd.Series) -> pd.Series:
-    is_plain = pd.api.types.is_integer_dtype(values)
-    if not is_plain and not all(map(_is_number, _known(values))):
+def _numbers(name: str, values: pd.Series) -> Floats:
+    if values.dtype.kind in "iuf":  # of a type that holds nothing else: a batch's columns
+        found = values.to_numpy(dtype=float, na_value=np.nan)
+        is_fit = not np.isinf(found).any()
+    else:
+        known = [np.nan if _is_blank(value) else value for value in values]
+        is_fit = all(map(_is_number, known))
+        found = np.array(known if is_fit else [], dtype=float)
+    if not is_fit:
         raise UsageError(f"{name} must be a finite number or null")
-    return pd.to_numeric(values.astype(object).where(values.notna(), np.nan)).astype(float)
+    return found
 
 
-def _texts(name: str, values: pd.Series) -> pd.Series:
-    if not all(isinstance(value, str) for value in _known(values)):
+def _texts(name: str, values: pd.Series) -> np.ndarray:
+    found = np.array([None if _is_blank(value) else value for value in values], dtype=object)
+    if not all(value is None or isinstance(value, str) for value in found):
         raise UsageError(f"{name} must be a text or null")
-    return values.astype(object).where(values.notna(), None)
-
-
-def _known(values: pd.Series) -> list[Any]:
-    return [value for value in values if not _is_blank(value)]
+    return found
 
 
 def _is_blank(value: Any) -> bool:
@@ -63,5 +66,6 @@ def _is_blank(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    """A finite number, or the one that stands for a blank."""
     is_one = isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)
-    return is_one and math.isfinite(value)
+    return is_one and not math.isinf(value)
