@@ -171,7 +171,8 @@ def serve(shelf: Shelf, model_name: str, place: tuple[str, int],
 
     server = Server(shelf, model_name, AnswerLog(shelf.root))
     _standing(server)
-    with socket.socket() as listening:
+    # By name, or asyncio does not know it for TCP and leaves 40 ms of delayed acknowledgement in.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(place)
