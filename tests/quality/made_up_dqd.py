@@ -93,6 +93,12 @@ FIELDS = {
     ("drug_era", "drug_era_start_date"): {
         "plausibleStartBeforeEnd": "Yes", "plausibleStartBeforeEndFieldName": "DRUG_ERA_END_DATE",
     },
+    # A table without people.
+    ("cdm_source", "cdm_release_date"): {
+        "plausibleTemporalAfter": "Yes",
+        "plausibleTemporalAfterTableName": "CDM_SOURCE",
+        "plausibleTemporalAfterFieldName": "SOURCE_RELEASE_DATE",
+    },
 }  # fmt: skip
 CONCEPTS = [
     ("CONDITION_OCCURRENCE", "CONDITION_CONCEPT_ID", f"{OF_MEN}", {"plausibleGender": "Male"}),
@@ -214,6 +220,7 @@ CLEAN: dict[str, list[dict[str, Any]]] = {
     ],
     "specimen": [{"specimen_id": 1, "specimen_source_id": "s"}],
     "note": [{"note_id": 1}],
+    "cdm_source": [{"cdm_source_name": "Trial"}],
     "concept": [
         {"concept_id": INGREDIENT, "concept_class_id": "Ingredient", "standard_concept": "S"},
         {"concept_id": WEIGHT, "domain_id": "Measurement", "standard_concept": "S"},

@@ -97,12 +97,26 @@ def test_reasons_are_dqds_in_its_order(spark, checks, tmp_path):
     assert found["field_measurevaluecompleteness_drug_exposure_quantity"].status == "passed"
 
 
-def test_a_lookup_that_is_missing_is_an_error_and_not_a_pass(spark, checks, tmp_path):
+@pytest.mark.parametrize(
+    ("check_id", "missing"),
+    [
+        ("field_isforeignkey_visit_occurrence_care_site_id", "care_site"),
+        ("field_isstandardvalidconcept_procedure_occurrence_procedure_concept_id", "concept"),
+        ("field_fkdomain_measurement_measurement_concept_id", "concept"),
+        ("field_plausibleafterbirth_visit_occurrence_visit_start_date", "person"),
+        ("field_withinvisitdates_observation_observation_date", "visit_occurrence"),
+    ],
+)
+def test_a_lookup_that_is_missing_is_an_error_and_not_a_pass(
+    spark, checks, tmp_path, check_id, missing
+):
     frames = clean(Lakehouse(spark, tmp_path))
-    del frames["care_site"]
-    (one,) = [c for c in checks if c.check_id == "field_isforeignkey_visit_occurrence_care_site_id"]
+    del frames[missing]
+    (one,) = [check for check in checks if check.check_id == check_id]
+    assert aggregates([one], frames, TODAY) == []
     (verdict,) = judged([one], frames, [])
-    assert (verdict.status, verdict.count.error) == ("error", "Table CARE_SITE does not exist.")
+    told = f"Table {missing.upper()} does not exist."
+    assert (verdict.status, verdict.count.error) == ("error", told)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def _targets(plan: Plan, use: DataFrame, checks: Sequence[Numbered]) -> DataFram
             row = (number, check.table, check.field, concept, gender, units)
             (above if check.kind.name == _GENDER[1] else named).append(row)
     targets = _small(use, named, _TARGETS)
-    if not above or "concept_ancestor" not in plan.frames:
+    if not above:
         return targets
     wider = _small(use, above, _TARGETS).withColumnRenamed("concept_id", "ancestor_concept_id")
     ways = plan.frames["concept_ancestor"].join(F.broadcast(wider), "ancestor_concept_id")

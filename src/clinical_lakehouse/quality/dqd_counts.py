@@ -34,9 +34,7 @@ _JOINED = {
     "measureObservationPeriodOverlap": (("observation_period", "person_id"),),
     "plausibleGender": (("person", "person_id"),),
     "plausibleGenderUseDescendants": (("person", "person_id"),),
-    "fkDomain": (),
 }
-_BORN = ("plausibleAfterBirth", "plausibleTemporalAfter")
 _DIED = ("plausibleDuringLife", "plausibleBeforeDeath")
 
 
@@ -75,6 +73,10 @@ def _needed(check: DqdCheck) -> list[tuple[str, str]]:
         known = ("person", "person_id")
         own = (table, check.name_in("plausibleTemporalAfterFieldName"))
         fields.append(known if other == "person" else own)
+    if check.way == "concepts":
+        fields.append(("concept", "concept_id"))
+    if name == "plausibleGenderUseDescendants":
+        fields.append(("concept_ancestor", "descendant_concept_id"))
     fields += [one for place in _JOINED.get(name, ()) for one in (place, (table, place[1]))]
     return [(place, field) for place, field in fields if place]
 
@@ -121,7 +123,7 @@ def _lookups(plan: Plan, checks: Sequence[DqdCheck]) -> list[tuple[str, DataFram
     references = {check.field: check for check in checks if check.kind.name == "isForeignKey"}
     found = []
     person = references.pop("person_id", None)
-    if person is not None or names & set(_BORN):
+    if person is not None or any(_asks_birth(check) for check in checks):
         found.append(("person_id", _persons(plan.frames["person"])))
     if names & set(_DIED):
         deaths = plan.frames["death"].groupBy("person_id")
@@ -134,6 +136,12 @@ def _lookups(plan: Plan, checks: Sequence[DqdCheck]) -> list[tuple[str, DataFram
         keys = plan.frames[other].select(F.col(key).alias(field)).distinct()
         found.append((field, keys.withColumn(f"_found_{field}", F.lit(True))))
     return found
+
+
+def _asks_birth(check: DqdCheck) -> bool:
+    of_person = check.name_in("plausibleTemporalAfterTableName") == "person"
+    name = check.kind.name
+    return name == "plausibleAfterBirth" or (name == "plausibleTemporalAfter" and of_person)
 
 
 def _persons(persons: DataFrame) -> DataFrame:
