@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, date, datetime
 
 import pytest
+from pyspark.sql import functions as F
 
 from clinical_lakehouse.quality.dqd_json import results_json
 from clinical_lakehouse.quality.dqd_plan import aggregates, judged
@@ -117,6 +118,15 @@ def test_a_lookup_that_is_missing_is_an_error_and_not_a_pass(
     (verdict,) = judged([one], frames, [])
     told = f"Table {missing.upper()} does not exist."
     assert (verdict.status, verdict.count.error) == ("error", told)
+
+
+def test_a_field_of_another_type_is_an_error_of_its_check_alone(spark, checks, tmp_path):
+    frames = clean(Lakehouse(spark, tmp_path))
+    frames["observation"] = frames["observation"].withColumn("observation_date", F.lit(20240301))
+    check_id = "field_withinvisitdates_observation_observation_date"
+    (one,) = [check for check in checks if check.check_id == check_id]
+    (verdict,) = judged([one], frames, [])
+    assert verdict.count.error == "Field OBSERVATION.OBSERVATION_DATE is no date."
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def test_a_clean_cdm_fails_none_of_ohdsis_checks(spark, checks, tmp_path):
 
 def _clean(lake: Lakehouse, checks: tuple[DqdCheck, ...]) -> dict[str, DataFrame]:
     """One row in each table of a contract, none in what the lake does not have."""
-    concepts = {"": {"concept_id": 1, "standard_concept": "S"}}
+    concepts = {
+        "": {"concept_id": 1, "standard_concept": "S", "concept_class_id": "Ingredient"},
+    }
     for check in checks:
         domain = check.words.get("fkDomain") if check.kind.name == "fkDomain" else None
         if domain and domain not in concepts:
@@ -75,7 +77,7 @@ def _clean(lake: Lakehouse, checks: tuple[DqdCheck, ...]) -> dict[str, DataFrame
             frames[table.short_name] = rows(lake, table, *made)
     for table in {check.table for check in checks} - frames.keys():
         names = sorted({check.field for check in checks if check.table == table and check.field})
-        schema = ", ".join(f"`{name}` INT" for name in names)
+        schema = ", ".join(f"`{name}` STRING" for name in names)
         frames[table] = lake.spark.createDataFrame([], schema)
     return frames
 

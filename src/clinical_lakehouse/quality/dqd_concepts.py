@@ -99,13 +99,13 @@ def _used(plan: Plan, table: str, fields: Sequence[str], with_gender: bool) -> D
         gender = F.col("_gender")
     unit = F.col("unit_concept_id") if "unit_concept_id" in rows.columns else F.lit(None)
     ones = [
-        F.struct(F.lit(name).alias("used_field"), F.col(name).cast("INT").alias("concept_id"))
+        F.struct(F.lit(name).alias("used_field"), F.col(name).try_cast("INT").alias("concept_id"))
         for name in fields
     ]
     exploded = rows.select(
         F.lit(table).alias("used_table"),
         gender.cast("INT").alias("person_gender"),
-        unit.cast("INT").alias("unit"),
+        unit.try_cast("INT").alias("unit"),
         F.explode(F.array(*ones)).alias("one"),
     )
     return exploded.select("used_table", "person_gender", "unit", "one.*")

@@ -8,16 +8,18 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.quality.dqd_suite import DqdCheck
+from clinical_lakehouse.quality.dqd_suite import BOUNDED, DqdCheck
 from clinical_lakehouse.quality.dqd_types import (
     BIRTH,
     BIRTH_ASSUMED,
+    DATED,
     DEATH,
     HAS_PERSON,
     HAS_VISIT,
     VISIT_END,
     VISIT_START,
     Scope,
+    is_day,
 )
 
 Frames = Mapping[str, DataFrame]
@@ -54,7 +56,17 @@ class Plan:
                 return f"Table {table.upper()} does not exist."
             if field not in (name.lower() for name in self.frames[table].columns):
                 return f"Field {table.upper()}.{field.upper()} does not exist."
-        return None
+        return self._mistyped(check)
+
+    def _mistyped(self, check: DqdCheck) -> str | None:
+        """A database would refuse to compare this field with a day."""
+        is_bound = check.kind.name in BOUNDED and isinstance(check.bound(self.today), date)
+        if not is_bound and check.kind.name not in DATED:
+            return None
+        types = {name.lower(): type_ for name, type_ in self.frames[check.table].dtypes}
+        if is_day(types[check.field]):
+            return None
+        return f"Field {check.table.upper()}.{check.field.upper()} is no date."
 
     def of(self, *ways: str) -> list[Numbered]:
         """The checks that are counted in one of these ways."""

@@ -48,5 +48,5 @@ def judged(
 def _count(check: DqdCheck, frames: Frames, counted: Count) -> Count:
     if check.way == "shape":
         return shape_count(check, frames)
-    lacking = Plan(frames, (), date.min).lacks(check)
+    lacking = Plan(frames, (), date(2000, 1, 1)).lacks(check)
     return Count(0, 0, lacking) if lacking else counted

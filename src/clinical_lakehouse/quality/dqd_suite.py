@@ -30,7 +30,8 @@ _CONDITION = re.compile(r"\s*(\w+)\s*(==|!=)\s*'([^']*)'\s*")
 _DAY = re.compile(r"'(\d{4})(\d{2})(\d{2})'")
 _TOMORROW = "DATEADD(dd,1,GETDATE())"
 _NEXT_YEAR = "YEAR(GETDATE())+1"
-_BOUNDED = ("plausibleValueLow", "plausibleValueHigh")
+# Check types whose word is the bound itself.
+BOUNDED = ("plausibleValueLow", "plausibleValueHigh")
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _holds(row: _Row, described: _Row, condition: tuple[str, str, str]) -> bool:
 
 def _check(described: _Row, kind: CheckType, row: _Row) -> DqdCheck:
     words, name = row.words, kind.name
-    if name in _BOUNDED and _bound(words[name], date(2000, 1, 1)) is None:
+    if name in BOUNDED and _bound(words[name], date(2000, 1, 1)) is None:
         raise row.refusal(f"{name} must be a number, a day in quotes, or one of DQD's two clocks")
     for column in ("conceptId", "plausibleUnitConceptIds") if kind.level == "CONCEPT" else ():
         if not all(p.strip().lstrip("-").isdigit() for p in words[column].split(",") if p.strip()):

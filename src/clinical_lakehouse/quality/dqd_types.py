@@ -66,6 +66,19 @@ class Scope:
 Counted = Callable[[Asked, Scope], tuple[Column, Column]]
 
 
+# What a day can be read from; any other type cannot be compared with one.
+_DAYS = ("date", "timestamp", "timestamp_ntz", "string")
+DATED = frozenset(
+    ("plausibleTemporalAfter", "plausibleDuringLife", "withinVisitDates", "plausibleAfterBirth")
+    + ("plausibleBeforeDeath", "plausibleStartBeforeEnd")
+)
+
+
+def is_day(type_: str) -> bool:
+    """Can a field of this Spark type be read as a day?"""
+    return type_ in _DAYS
+
+
 @dataclass(frozen=True)
 class CheckType:
     """One of DQD's check types: its level and name, and how it is counted.
@@ -88,7 +101,7 @@ def _value(check: Asked) -> Column:
 
 
 def _day(name: str) -> Column:
-    return F.col(f"`{name}`").cast("date")
+    return F.col(f"`{name}`").try_cast("date")
 
 
 def _missing(check: Asked, scope: Scope) -> tuple[Column, Column]:
@@ -113,21 +126,22 @@ def _lost_reference(check: Asked, scope: Scope) -> tuple[Column, Column]:
 def _unmapped(check: Asked, scope: Scope) -> tuple[Column, Column]:
     """A field that may be null is also unmapped where it is null and its source value is not."""
     value, source = _value(check), scope.source_of(check.field)
+    is_zero = value.try_cast("BIGINT") == 0
     if check.words["isRequired"] == "Yes" or source is None:
-        return value == 0, value.isNotNull()
+        return is_zero, value.isNotNull()
     has_source = F.col(f"`{source}`").isNotNull()
-    return (value == 0) | (value.isNull() & has_source), value.isNotNull() | has_source
+    return is_zero | (value.isNull() & has_source), value.isNotNull() | has_source
 
 
 def _low(check: Asked, scope: Scope) -> tuple[Column, Column]:
     bound, value = check.bound(scope.today), _value(check)
-    shown = value.cast("date") if isinstance(bound, date) else value
+    shown = value.try_cast("date" if isinstance(bound, date) else "double")
     return shown < F.lit(bound), value.isNotNull()
 
 
 def _high(check: Asked, scope: Scope) -> tuple[Column, Column]:
     bound, value = check.bound(scope.today), _value(check)
-    shown = value.cast("date") if isinstance(bound, date) else value
+    shown = value.try_cast("date" if isinstance(bound, date) else "double")
     return shown > F.lit(bound), value.isNotNull()
 
 
