@@ -80,7 +80,7 @@ def _judge(level: SiteLevel, group: list[SiteLevel]) -> Suspicion | None:
     shift = level.log_median - center
     if abs(shift) <= bound:
         return None
-    expected = _expected_shifts(level.loinc, level.unit, exp(center))
+    expected = expected_shifts(level.loinc, level.unit, exp(center))
     near = [(abs(shift - e), unit, e) for unit, e in expected if abs(shift - e) <= bound]
     if not near:
         return None
@@ -98,8 +98,8 @@ def _judge(level: SiteLevel, group: list[SiteLevel]) -> Suspicion | None:
     )
 
 
-def _expected_shifts(loinc: str, labelled: str, typical: float) -> list[tuple[str, float]]:
-    """By unit: ln(what a typical value reads in it / the typical value)."""
+def expected_shifts(loinc: str, labelled: str, typical: float) -> list[tuple[str, float]]:
+    """By unit: ln(what a typical value reads in it / the typical value), where that is not 0."""
     expected = []
     for unit in _ALTERNATIVES:
         found = conversion(labelled, unit, analyte_of(loinc))

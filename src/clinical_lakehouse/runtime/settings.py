@@ -128,6 +128,12 @@ class Standardization(_Section):
     increment_share_max: float = Field(ge=0, le=1)
 
 
+class OmopQuality(_Section):
+    """The folder that holds OHDSI's Data Quality Dashboard checks (inst/csv of its package)."""
+
+    dqd_folder: str | None = None
+
+
 class BackendAuth(_Section):
     """How to show a FHIR server who we are; `secret` of the connection is the bearer token, or the
     private key (PEM or JWK) of SMART Backend Services."""
@@ -180,6 +186,7 @@ class Settings(_Section):
     model: Model
     coding: Coding
     standardization: Standardization
+    omop_quality: OmopQuality
     connections: Mapping[str, Connection]
 
     def digest(self) -> str:
@@ -198,6 +205,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "HIPAA_COMPLIANCE_MODE": ("privacy", "hipaa_compliance_mode"),
     "SURROGATE_KEYS": ("privacy", "surrogate_keys"),
     "DATA_RETENTION_DAYS": ("retention", "data_retention_days"),
+    "DQD_FOLDER": ("omop_quality", "dqd_folder"),
     "AUDIT_LOG_ENABLED": ("retention", "audit_log_enabled"),
 }
 
