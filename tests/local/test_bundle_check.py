@@ -352,7 +352,7 @@ def test_without_databricks_bundles_one_line_says_what_is_left_out(tmp_path, mon
     monkeypatch.setitem(sys.modules, "databricks.bundles.core._resource_type", None)
     resource_classes.cache_clear()
     try:
-        found = judged(tmp_path, (LOAD, "name: load", "name: load\n      notification_settings: 3"))
+        found = judged(tmp_path, (LOAD, "name: load", "name: load\n      run_as: 3"))
     finally:
         resource_classes.cache_clear()
     assert found.faults == ()
