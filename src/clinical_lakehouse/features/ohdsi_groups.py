@@ -1,5 +1,6 @@
 """OHDSI's groups of concepts: SNOMED ancestors of conditions, ATC classes and ingredients."""
 
+from collections.abc import Collection
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -20,19 +21,19 @@ _EMPTY_NAMES = (
 )
 
 
-def groups_of(table: str, concepts: DataFrame, ancestors: DataFrame) -> DataFrame:
-    """One row per concept of the era table (concept_id) and group it belongs to (group_id)."""
-    wanted = (
-        _drug_groups(concepts) if table == "drug_era" else _condition_groups(concepts, ancestors)
+def groups_of(tables: Collection[str], concepts: DataFrame, ancestors: DataFrame) -> DataFrame:
+    """One row per concept of these era tables (concept_id) and group it belongs to (group_id)."""
+    made = []
+    if "drug_era" in tables:
+        made.append(_drug_groups(concepts))
+    if "condition_era" in tables:
+        made.append(_condition_groups(concepts, ancestors))
+    wanted = reduce(DataFrame.unionByName, made).distinct()
+    pairs = ancestors.select(
+        F.col("descendant_concept_id").cast("bigint").alias("concept_id"),
+        F.col("ancestor_concept_id").cast("bigint").alias("group_id"),
     )
-    return (
-        ancestors.select(
-            F.col("descendant_concept_id").cast("bigint").alias("concept_id"),
-            F.col("ancestor_concept_id").cast("bigint").alias("group_id"),
-        )
-        .join(wanted, "group_id", "left_semi")
-        .distinct()
-    )
+    return pairs.join(wanted, "group_id", "left_semi")
 
 
 def _drug_groups(concepts: DataFrame) -> DataFrame:

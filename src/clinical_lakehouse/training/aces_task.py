@@ -132,10 +132,11 @@ def read_task(path: Path, root: Path) -> AcesTask:
         "description", "metadata", "predicates", "patient_demographics", "trigger", "windows"
     )
     plain = dict(_predicates(fields, "predicates"))
-    demographics = dict(_predicates(fields, "patient_demographics"))
-    for name, found in demographics.items():
+    demographics: dict[str, CodePredicate] = {}
+    for name, found in _predicates(fields, "patient_demographics"):
         if not isinstance(found, CodePredicate):
             raise fields.refusal(f"{name} must be defined by a code", "patient_demographics", name)
+        demographics[name] = found
     known = {*plain, *demographics}
     trigger = fields.text("trigger")
     if trigger not in {*plain, *SPECIAL}:
@@ -144,7 +145,7 @@ def read_task(path: Path, root: Path) -> AcesTask:
     _at_most_one(fields, windows)
     asked = {trigger, *(p for w in windows for p in _asked(w))}
     needed = _in_order(fields, plain, asked, set(demographics))
-    return AcesTask(needed, demographics, trigger, _placed(fields, windows))  # type: ignore[arg-type]
+    return AcesTask(needed, demographics, trigger, _placed(fields, windows))
 
 
 def _predicates(
@@ -298,7 +299,9 @@ def _limits(limits: Fields, name: str, value: Any) -> tuple[int | None, int | No
     if not all(word in ("None", "") or word.isdigit() for word in words):
         raise wrong
     least, most = (int(word) if word.isdigit() else None for word in words)
-    if (least is None and most is None) or (None not in (least, most) and most < least):  # type: ignore[operator]
+    if least is None and most is None:
+        raise wrong
+    if least is not None and most is not None and most < least:
         raise wrong
     return least, most
 
