@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from clinical_lakehouse.errors import SettingsError
-from clinical_lakehouse.training.aces_labels import attrition, label_triggers, only_labelled
+from clinical_lakehouse.training.aces_labels import label_triggers, steps
 from clinical_lakehouse.training.aces_task import read_task
+from clinical_lakehouse.training.attrition import counted, only_labelled
 from tests.conftest import PUBLIC_DATA
 
 # Of the shards tuning and held_out, and of the CSV: rows, rows with a label over 0, and the first
@@ -108,8 +109,8 @@ def test_rows_windows_and_labels_are_those_of_es_aces(labelled, name):
 
 def test_attrition_is_counted_at_every_step_and_adds_up(labelled):
     task, triggers = labelled["deterioration"]
-    steps = attrition(task, triggers)
-    assert [step.name for step in steps] == [
+    told = counted(steps(task), triggers)
+    assert [step.name for step in told] == [
         "patient_demographics",
         "history: no start or end",
         "history: 1 <= labs",
@@ -119,11 +120,11 @@ def test_attrition_is_counted_at_every_step_and_adds_up(labelled):
         "after: no start or end",
         "after: 2 <= _ANY_EVENT",
     ]
-    assert steps[-1].after == 160
-    assert all(step.before - step.dropped == step.after for step in steps)
-    assert all(a.after == b.before for a, b in zip(steps, steps[1:], strict=False))
-    assert sum(step.dropped for step in steps) == steps[0].before - 160
-    assert steps[0].dropped > 0 and steps[2].dropped > 0
+    assert told[-1].after == 160
+    assert all(step.before - step.dropped == step.after for step in told)
+    assert all(a.after == b.before for a, b in zip(told, told[1:], strict=False))
+    assert sum(step.dropped for step in told) == told[0].before - 160
+    assert told[0].dropped > 0 and told[2].dropped > 0
 
 
 GOOD = """\

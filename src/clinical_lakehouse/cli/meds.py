@@ -86,8 +86,9 @@ def labels(place: Place, task: Path, folder: Path | None, out: Path) -> None:
     Example:  clinical-lakehouse meds labels readmission.yaml --input meds --out labels.parquet
     """
     from clinical_lakehouse.runtime.meds_folder import write_labels
-    from clinical_lakehouse.training.aces_labels import attrition, label_triggers, only_labelled
+    from clinical_lakehouse.training.aces_labels import label_triggers, steps
     from clinical_lakehouse.training.aces_task import read_task
+    from clinical_lakehouse.training.attrition import counted, only_labelled
 
     if not task.is_file():
         raise UsageError(f"cannot read {task}; give the YAML file of an ACES task")
@@ -95,10 +96,10 @@ def labels(place: Place, task: Path, folder: Path | None, out: Path) -> None:
     if read_one.label is None or read_one.index is None:
         raise UsageError(f"{task} needs a window with a label and one with an index_timestamp")
     triggers = label_triggers(read_one, _events(place, folder)).cache()
-    steps = attrition(read_one, triggers)
+    told = counted(steps(read_one), triggers)
     write_labels(only_labelled(triggers), out)
-    grid(("step", "before", "dropped", "left"), [_row(step) for step in steps])
-    click.echo(f"{out}: {steps[-1].after} labels")
+    grid(("step", "before", "dropped", "left"), [_row(step) for step in told])
+    click.echo(f"{out}: {told[-1].after} labels")
 
 
 def _row(step: Any) -> tuple[str, int, int, int]:

@@ -1,7 +1,6 @@
 """Labels of an ACES task: every trigger with its windows, its label, and the step it fell at."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -24,16 +23,6 @@ from clinical_lakehouse.training.aces_task import (
 DEMOGRAPHICS = "patient_demographics"
 # Where marks stand among rows of the same time.
 _BEFORE, _BETWEEN, _AFTER = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the attrition: triggers before it, what it dropped, and what was left."""
-
-    name: str
-    before: int
-    dropped: int
-    after: int
 
 
 def label_triggers(task: AcesTask, events: DataFrame) -> DataFrame:
@@ -59,24 +48,8 @@ def label_triggers(task: AcesTask, events: DataFrame) -> DataFrame:
     )
 
 
-def attrition(task: AcesTask, triggers: DataFrame) -> list[Step]:
-    """The steps in order; each begins with what the one before it left, the last is labelled."""
-    counted = triggers.groupBy("dropped_by").count().collect()
-    dropped = {row["dropped_by"]: row["count"] for row in counted}
-    left, steps = sum(dropped.values()), []
-    for name in _steps(task):
-        fell = dropped.get(name, 0)
-        steps.append(Step(name, left, fell, left - fell))
-        left -= fell
-    return steps
-
-
-def only_labelled(triggers: DataFrame) -> DataFrame:
-    """The triggers that no step dropped."""
-    return triggers.filter("dropped_by IS NULL").drop("dropped_by")
-
-
-def _steps(task: AcesTask) -> Iterator[str]:
+def steps(task: AcesTask) -> Iterator[str]:
+    """The steps at which a trigger may fall, in order; attrition.counted counts them."""
     if task.demographics:
         yield DEMOGRAPHICS
     for window in task.windows:

@@ -1,0 +1,25 @@
+"""Gold clinical scores: published scores of each participation, or why one cannot be had."""
+
+from clinical_lakehouse.tables.contract import Check, Column, Phi, Table, key
+
+CLINICAL_SCORE = Table(
+    name="gold.clinical_score",
+    comment="One row per trial participation, index date and score: its value, or why it is null.",
+    owner="ml-engineering",
+    key=("research_subject_key", "index_date", "score"),
+    columns=(
+        key("research_subject_key", "silver.subject."),
+        key("subject_key", "The person."),
+        Column("index_date", "DATE", "The score is of what was known then.", False, Phi.PSEUDONYM),
+        Column("score", "STRING", "Name of the score, e.g. egfr_ckd_epi_2021.", False),
+        Column("value", "DOUBLE", "The score; null where it cannot be had."),
+        Column("unit", "STRING", "UCUM unit of the value.", False),
+        Column("reason", "STRING", "Why the value is null: inputs missing or out of range."),
+        Column(
+            "input_dates", "MAP<STRING, DATE>", "Day of each measured input.", phi=Phi.PSEUDONYM
+        ),
+    ),
+    checks=(Check("value_or_reason", "(`value` IS NULL) = (`reason` IS NOT NULL)"),),
+    cluster_by=("score", "index_date"),
+    retention_days=2555,
+)
