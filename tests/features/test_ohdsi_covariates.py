@@ -17,6 +17,7 @@ from clinical_lakehouse.features.ohdsi_analyses import (
     tables_needed,
 )
 from clinical_lakehouse.features.ohdsi_covariates import covariates
+from clinical_lakehouse.features.ohdsi_scores import FRAILTY_POINTS
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.tables.catalog import table_named
 from tests.builders import rows
@@ -106,6 +107,9 @@ GIVEN = {
         {"concept_id_1": 1, "concept_id_2": NERVES, "relationship_id": "Maps to"},
         {"concept_id_1": 2, "concept_id_2": KIDNEY, "relationship_id": "Maps to"},
         {"concept_id_1": 3, "concept_id_2": KIDNEY, "relationship_id": "Maps to"},
+        {"concept_id_1": 9, "concept_id_2": KIDNEY, "relationship_id": "Maps to"},
+        {"concept_id_1": 10, "concept_id_2": DIABETES, "relationship_id": "Maps to"},
+        {"concept_id_1": 11, "concept_id_2": NERVES, "relationship_id": "Maps to"},
     ],
     "concept": [
         {"concept_id": i, "concept_code": code, "vocabulary_id": vocabulary,
@@ -117,6 +121,9 @@ GIVEN = {
             (1, "250.60", "ICD9CM", "x", "Condition", "x"),
             (2, "585.3", "ICD9CM", "x", "Condition", "x"),
             (3, "583.81", "ICD9CM", "x", "Condition", "x"),
+            (9, "F05.1", "ICD10", "x", "Condition", "x"),
+            (10, "R41.0", "ICD10", "x", "Condition", "x"),
+            (11, "F05.9", "ICD10", "x", "Condition", "x"),
             (NERVES, "n", "SNOMED", "Neuropathy", "Condition", "Disorder"),
             (KIDNEY, "k", "SNOMED", "Kidney disease", "Condition", "Disorder"),
             (DIABETES, "d", "SNOMED", "Type 2 diabetes", "Condition", "Disorder"),
@@ -193,6 +200,7 @@ VALUES = {
     902: {1: 3},  # neuropathy 1; nephropathy 2, the graver of 583 and 585
     903: {1: 2},  # diabetes and hypertension, 70 years
     904: {1: 5},  # and infarction, 65 to 74 years, female
+    926: {1: 5.9},  # delirium (F05) 3.2 once, R41 2.7
 }  # fmt: skip
 COMPUTED = sorted(set(ANALYSES) - set(NOT_COMPUTED))
 
@@ -233,8 +241,8 @@ def test_ids_and_names_are_ohdsis_118(public_data):
             assert theirs_one["domainEndDate"] in (last, "")
 
 
-def test_116_of_118_are_computed():
-    assert (len(ANALYSES), len(COMPUTED)) == (118, 116)
+def test_117_of_118_are_computed():
+    assert (len(ANALYSES), len(COMPUTED)) == (118, 117)
 
 
 @pytest.mark.parametrize("analysis", sorted(CONCEPTS))
@@ -266,5 +274,11 @@ def test_of_a_person_without_records_only_what_is_known_is_told(found):
 def test_an_analysis_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match="no analysis 999; OHDSI's predefined ones are 1 to 926"):
         chosen([1, 999])
-    with pytest.raises(UsageError, match=r"analysis 926 \(Hfrs\) is not computed: the Hospital"):
-        chosen([926])
+    with pytest.raises(UsageError, match=r"analysis 901 \(CharlsonIndex\) is not computed: its"):
+        chosen([901])
+
+
+def test_frailty_points_are_those_of_109_categories():
+    # Gilbert 2018: 109 codes; 7.1 is the highest and 0.1 the lowest weight
+    assert len(FRAILTY_POINTS) == 109
+    assert (max(FRAILTY_POINTS.values()), min(FRAILTY_POINTS.values())) == (7.1, 0.1)

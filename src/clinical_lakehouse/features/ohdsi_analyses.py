@@ -80,8 +80,7 @@ _DEMOGRAPHICS = (
 _SCORES = {901: "CharlsonIndex", 902: "Dcsi", 903: "Chads2", 904: "Chads2Vasc", 926: "Hfrs"}
 # Why the rest is not computed: whoever asks for it is told so.
 NOT_COMPUTED = {
-    901: "OHDSI's lists of about 1,700 concepts are no published definition; use charlson_score",
-    926: "the Hospital Frailty Risk Score's 109 weights are not in this code yet",
+    901: "its lists of about 1,500 concepts are published nowhere else; use charlson_score",
 }
 DEFAULT_IDS = (
     *(1, 3, 4, 5, 6, 7, 210, 212, 410, 412, 413, 502, 504, 602, 604, 702, 704, 710, 712, 714, 716),

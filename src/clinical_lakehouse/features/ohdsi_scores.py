@@ -1,4 +1,4 @@
-"""OHDSI's scores over condition eras: CHADS2, CHA2DS2-VASc and the diabetes index DCSI."""
+"""OHDSI's scores over condition eras: CHADS2, CHA2DS2-VASc, DCSI (diabetes), HFRS (frailty)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-DCSI, CHADS2, CHADS2_VASC = 902, 903, 904
+DCSI, CHADS2, CHADS2_VASC, HFRS = 902, 903, 904, 926
 _FEMALE = 8532
 
 
@@ -78,11 +78,50 @@ _DCSI = (
     ("metabolic", 2, r"250\.[123]"),
 )
 
+# Hfrs.sql; Gilbert et al., Lancet 2018;391:1775-82: points of 109 ICD-10 categories.
+_HFRS = {
+    7.1: "F00",
+    4.4: "G81",
+    4.0: "G30",
+    3.7: "I69",
+    3.6: "R29",
+    3.2: "N39 F05 W19 S00",
+    3.0: "R31",
+    2.9: "B96",
+    2.7: "R41",
+    2.6: "R26 I67 R56",
+    2.5: "R40 S06",
+    2.4: "T83",
+    2.3: "S42 E87 M25 E86",
+    2.2: "R54",
+    2.1: "Z50 F03 W18",
+    2.0: "Z75 F01 S80 L03",
+    1.9: "H54 E53",
+    1.8: "Z60 G20 R55 S22 K59 N17",
+    1.7: "L89 Z22 B95",
+    1.6: "L97 R44 K26 I95 N19 A41",
+    1.5: "Z87 J96 X59 M19 G40",
+    1.4: "M81 S72 S32 E16 R94 N18",
+    1.3: "R33 R69 N28",
+    1.2: "R32 G31 Y95 S09 R45 G45",
+    1.1: "Z74 M79 W06 S01 A04 A09 J18",
+    1.0: "J69 R47 E55 Z93 R02",
+    0.9: "R63 H91 W10 W01 E05 M41",
+    0.8: "R13 Z99 U80 M80 K92 I63",
+    0.7: "N20 F10 Y84 R00 J22",
+    0.6: "Z73 R79",
+    0.5: "Z91 S51 F32 M48",
+    0.4: "E83 M15 D64 L08",
+    0.3: "R11 K52",
+    0.1: "R50",
+}
+FRAILTY_POINTS = {code: points for points, codes in _HFRS.items() for code in codes.split()}
+
 
 def scores(cohort: DataFrame, cdm: Mapping[str, DataFrame], ids: Sequence[int]) -> DataFrame:
     """One row per cohort row and score: covariate 1000 + analysis id, from all condition eras that
-    began up to the index date. A person without a condition has CHADS2's points of age; DCSI has a
-    row only where a complication is known, as OHDSI's has."""
+    began up to the index date. A person without a condition has CHADS2's points of age; DCSI and
+    HFRS have a row only where something is known, as OHDSI's have."""
     return reduce(DataFrame.unionByName, (_MADE[number](cohort, cdm) for number in ids))
 
 
@@ -134,9 +173,33 @@ def _weighed(categories: Sequence[Category], cdm: Mapping[str, DataFrame]) -> It
 
 
 def _dcsi(cohort: DataFrame, cdm: Mapping[str, DataFrame]) -> DataFrame:
-    """The gravest complication of each category, summed: 0 to 13."""
+    """0 to 13: what is graver counts, of each kind of complication."""
+    found = [
+        F.when(
+            F.col("code").rlike(f"^({codes})"),
+            F.struct(F.lit(name).alias("category"), F.lit(float(weight)).alias("weight")),
+        )
+        for name, weight, codes in _DCSI
+    ]
+    mapped = _mapped(cdm, "ICD9CM")
+    weighed = mapped.select("concept_id", F.explode(F.array_compact(F.array(*found))).alias("one"))
+    return _gravest(cohort, cdm, weighed.select("concept_id", "one.*"), DCSI)
+
+
+def _hfrs(cohort: DataFrame, cdm: Mapping[str, DataFrame]) -> DataFrame:
+    """Points of each ICD-10 category that is known, once."""
+    points = F.create_map(*(F.lit(part) for pair in FRAILTY_POINTS.items() for part in pair))
+    category = F.substring("code", 1, 3)
+    weighed = _mapped(cdm, "ICD10").select(
+        "concept_id", category.alias("category"), points[category].alias("weight")
+    )
+    return _gravest(cohort, cdm, weighed.filter("weight IS NOT NULL"), HFRS)
+
+
+def _mapped(cdm: Mapping[str, DataFrame], vocabulary: str) -> DataFrame:
+    """One row per code of the vocabulary and SNOMED concept it maps to: code, concept_id."""
     concepts = cdm["concept"]
-    source = concepts.filter("vocabulary_id = 'ICD9CM'").select(
+    source = concepts.filter(F.col("vocabulary_id") == vocabulary).select(
         F.col("concept_id").alias("concept_id_1"), F.col("concept_code").alias("code")
     )
     target = concepts.filter("vocabulary_id = 'SNOMED'").select(
@@ -144,20 +207,17 @@ def _dcsi(cohort: DataFrame, cdm: Mapping[str, DataFrame]) -> DataFrame:
     )
     maps = cdm["concept_relationship"].filter("relationship_id = 'Maps to'")
     mapped = maps.join(source, "concept_id_1").join(target, "concept_id_2")
-    found = [
-        F.when(
-            F.col("code").rlike(f"^({codes})"),
-            F.struct(F.lit(name).alias("category"), F.lit(weight).alias("weight")),
-        )
-        for name, weight, codes in _DCSI
-    ]
-    rows = mapped.select(
-        F.col("concept_id_2").alias("concept_id"),
-        F.explode(F.array_compact(F.array(*found))).alias("one"),
-    ).select("concept_id", "one.*")
-    ill = _begun(cohort, cdm, rows.distinct()).groupBy("row_id", "category")
-    gravest = ill.agg(F.max("weight").alias("w"))
-    return _covariate(gravest.groupBy("row_id").agg(F.sum("w").alias("p")), DCSI, F.col("p"))
+    return mapped.select("code", F.col("concept_id_2").alias("concept_id"))
+
+
+def _gravest(
+    cohort: DataFrame, cdm: Mapping[str, DataFrame], weighed: DataFrame, number: int
+) -> DataFrame:
+    """The highest weight of each category, summed."""
+    ill = _begun(cohort, cdm, weighed.distinct()).groupBy("row_id", "category")
+    summed = ill.agg(F.max("weight").alias("w")).groupBy("row_id").agg(F.sum("w").alias("points"))
+    # Weights have one decimal; a sum of doubles depends on their order.
+    return _covariate(summed, number, F.round("points", 1))
 
 
 def _begun(cohort: DataFrame, cdm: Mapping[str, DataFrame], weighed: DataFrame) -> DataFrame:
@@ -183,4 +243,5 @@ _MADE: Mapping[int, Callable[[DataFrame, Mapping[str, DataFrame]], DataFrame]] =
     DCSI: _dcsi,
     CHADS2: _chads2,
     CHADS2_VASC: _chads2_vasc,
+    HFRS: _hfrs,
 }

@@ -59,7 +59,7 @@ def write_meds(dataset: Dataset, out: Path, shards: int = 1) -> None:
         "time": F.col("time").cast("timestamp_ntz"),
         "numeric_value": F.col("numeric_value").cast("float"),
     })  # fmt: skip
-    placed = events.join(F.broadcast(dataset.splits), "subject_id")
+    placed = events.join(dataset.splits, "subject_id")
     for split in SPLITS:
         part = placed.filter(F.col("split") == split).drop("split")
         together = part.repartition(shards, "subject_id")

@@ -159,16 +159,32 @@ def _cases():
     yield from (((name, "nothing"), name, {}) for name in FORMULAS)
 
 
+def _kind(one):
+    return "STRING" if one.words else "BOOLEAN" if one.low is None else "DOUBLE"
+
+
 @pytest.fixture(scope="module")
 def found(spark):
-    """(value, reason) of every case."""
+    """(value, reason) of every case: a row each, every formula over its columns."""
     cases = list(_cases())
-    columns = [
-        scored(FORMULAS[score], {k: F.lit(v) for k, v in given.items()}).alias(str(at))
+    kinds = {one.name: _kind(one) for formula in FORMULAS.values() for one in formula.inputs}
+    rows = [
+        (at, score, *(_cell(given.get(name), kind) for name, kind in kinds.items()))
         for at, (_, score, given) in enumerate(cases)
     ]
-    row = spark.range(1).select(*columns).collect()[0]
-    return {name: tuple(row[str(at)]) for at, (name, _, _) in enumerate(cases)}
+    schema = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+    table = spark.createDataFrame(rows, f"at INT, score STRING, {schema}")
+    columns = {name: F.col(name) for name in kinds}
+    of_score = [
+        F.when(F.col("score") == name, scored(formula, columns))
+        for name, formula in FORMULAS.items()
+    ]
+    told = table.select("at", F.coalesce(*of_score).alias("made")).collect()
+    return {cases[row.at][0]: tuple(row.made) for row in told}
+
+
+def _cell(value, kind):
+    return float(value) if kind == "DOUBLE" and value is not None else value
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
