@@ -4,22 +4,28 @@ The expected covariates are worked out by hand from the SQL templates of Feature
 """
 
 import csv
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.features.covariate_extraction import extract
 from clinical_lakehouse.features.ohdsi_analyses import (
     ANALYSES,
     DEFAULT_IDS,
     NOT_COMPUTED,
+    asked_ids,
     chosen,
     tables_needed,
 )
 from clinical_lakehouse.features.ohdsi_covariates import covariates
 from clinical_lakehouse.features.ohdsi_scores import FRAILTY_POINTS
 from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.catalog import table_named
+from clinical_lakehouse.tables.gold_scores import COVARIATE
 from tests.builders import rows
 
 INDEX = date(2020, 6, 15)
@@ -206,9 +212,14 @@ COMPUTED = sorted(set(ANALYSES) - set(NOT_COMPUTED))
 
 
 @pytest.fixture(scope="module")
-def found(spark, tmp_path_factory):
+def lake(spark, tmp_path_factory):
+    """A lake of the module's own."""
+    return Lakehouse(spark, tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def found(spark, lake):
     """row_id -> analysis -> {what stands for the concept: value}, all analyses at once."""
-    lake = Lakehouse(spark, tmp_path_factory.mktemp("lake"))
     cdm = {name: rows(lake, table_named(f"omop.{name}"), *given) for name, given in GIVEN.items()}
     assert tables_needed(chosen(COMPUTED)) == set(cdm)
     cohort = spark.createDataFrame(
@@ -282,3 +293,38 @@ def test_frailty_points_are_those_of_109_categories():
     # Gilbert 2018: 109 codes; 7.1 is the highest and 0.1 the lowest weight
     assert len(FRAILTY_POINTS) == 109
     assert (max(FRAILTY_POINTS.values()), min(FRAILTY_POINTS.values())) == (7.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [("1, 3,210", [1, 3, 210]), ("all", COMPUTED), ("default", None)]
+)
+def test_analyses_are_asked_for_by_id_or_by_word(text, ids):
+    default = [number for number in DEFAULT_IDS if number != 901]
+    assert sorted(asked_ids(text)) == sorted(default if ids is None else ids)
+    with pytest.raises(UsageError, match="analyses must be default, all, or ids such as 1,3,210"):
+        asked_ids("1;2")
+
+
+def test_the_task_writes_covariates_of_participations_that_have_begun(lake):
+    params = {"analyses": "2,102"}
+    as_of = datetime(2020, 7, 1, tzinfo=UTC)
+    run = Run(lake, load_settings("dev", environ={}), as_of, "test", params)
+    begun, later = datetime(2020, 6, 15, 10, tzinfo=UTC), datetime(2020, 8, 1, tzinfo=UTC)
+    taking = [
+        {"research_subject_key": 10, "subject_key": 1, "started_at": begun},
+        {"research_subject_key": 20, "subject_key": 1, "started_at": later},
+    ]
+    for table, given in (
+        (silver.SUBJECT, taking),
+        (table_named("omop.person"), GIVEN["person"]),
+        (table_named("omop.condition_occurrence"), [
+            {**row, "condition_occurrence_id": at}
+            for at, row in enumerate(GIVEN["condition_occurrence"])
+        ]),
+    ):  # fmt: skip
+        lake.append(table, rows(lake, table, *given))
+    extract(run)
+    told = lake.read(COVARIATE).collect()
+    assert {(r.research_subject_key, r.subject_key, r.index_date) for r in told} == {(10, 1, INDEX)}
+    expected = {(102, concept * 1000 + 102, 1.0) for concept in CONCEPTS[102]} | {(2, 1002, 70.0)}
+    assert {(r.analysis_id, r.covariate_id, r.covariate_value) for r in told} == expected

@@ -144,6 +144,18 @@ def _all() -> Iterator[Analysis]:
 ANALYSES: dict[int, Analysis] = {analysis.id: analysis for analysis in _all()}
 
 
+def asked_ids(text: str) -> list[int]:
+    """The ids of "1,3,210", of "default" (what FeatureExtraction makes by default) or of "all";
+    the two words leave out what is not computed. UsageError where it is neither."""
+    if text in ("default", "all"):
+        named = DEFAULT_IDS if text == "default" else ANALYSES
+        return [number for number in named if number not in NOT_COMPUTED]
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words):
+        raise UsageError("analyses must be default, all, or ids such as 1,3,210")
+    return [int(word) for word in words]
+
+
 def chosen(ids: Sequence[int]) -> list[Analysis]:
     """The analyses of those ids; UsageError names an id that does not exist or is not computed."""
     for number in ids:

@@ -1,4 +1,4 @@
-"""Gold clinical scores: published scores of each participation, or why one cannot be had."""
+"""Gold clinical scores and OHDSI covariates of each trial participation."""
 
 from clinical_lakehouse.tables.contract import Check, Column, Phi, Table, key
 
@@ -21,5 +21,22 @@ CLINICAL_SCORE = Table(
     ),
     checks=(Check("value_or_reason", "(`value` IS NULL) = (`reason` IS NOT NULL)"),),
     cluster_by=("score", "index_date"),
+    retention_days=2555,
+)
+
+COVARIATE = Table(
+    name="gold.covariate",
+    comment="One row per trial participation and OHDSI covariate known at enrolment; no row is 0.",
+    owner="ml-engineering",
+    key=("research_subject_key", "covariate_id"),
+    columns=(
+        key("research_subject_key", "silver.subject."),
+        key("subject_key", "The person."),
+        Column("index_date", "DATE", "Day of enrolment.", False, Phi.PSEUDONYM),
+        Column("covariate_id", "BIGINT", "OHDSI: conceptId * 1000 + analysisId.", False),
+        Column("analysis_id", "INT", "OHDSI's predefined analysis.", False),
+        Column("covariate_value", "DOUBLE", "1 where present, else a count or value.", False),
+    ),
+    cluster_by=("analysis_id",),
     retention_days=2555,
 )
