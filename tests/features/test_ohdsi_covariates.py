@@ -305,6 +305,7 @@ def test_analyses_are_asked_for_by_id_or_by_word(text, ids):
         asked_ids("1;2")
 
 
+@pytest.mark.soak
 def test_the_task_writes_covariates_of_participations_that_have_begun(lake):
     params = {"analyses": "2,102"}
     as_of = datetime(2020, 7, 1, tzinfo=UTC)
