@@ -130,6 +130,43 @@ def test_attrition_is_counted_at_every_step_and_adds_up(labelled):
     assert told[0].dropped > 0 and told[2].dropped > 0
 
 
+BOUNDED = """\
+predicates:
+  a: {{code: A}}
+  b: {{code: B}}
+trigger: a
+windows:
+  next:
+    start: trigger
+    end: start -> b
+    start_inclusive: false
+    end_inclusive: {inclusive}
+    label: b
+    index_timestamp: end
+  last:
+    start: end <- b
+    end: trigger
+    start_inclusive: {inclusive}
+    end_inclusive: true
+"""
+
+
+@pytest.mark.parametrize(("inclusive", "hours"), [("true", (4, 4)), ("false", (6, 0))])
+def test_an_event_at_the_same_moment_bounds_a_window_only_if_that_edge_is_inclusive(
+    spark, tmp_path, inclusive, hours
+):
+    # B at 0, 4 and 6 o'clock, A at 4; es-aces 0.7.3 gives these edges and labels
+    (tmp_path / "task.yaml").write_text(BOUNDED.format(inclusive=inclusive), encoding="utf-8")
+    given = [
+        (1, datetime(2024, 1, 1, hour), code, None)
+        for hour, code in ((0, "B"), (4, "A"), (4, "B"), (6, "B"))
+    ]
+    task = read_task(tmp_path / "task.yaml", tmp_path)
+    (row,) = label_triggers(task, spark.createDataFrame(given, EVENT)).collect()
+    assert (row.index_at.hour, row.last_start_at.hour) == hours
+    assert (row.label, row.dropped_by) == (0, None)
+
+
 GOOD = """\
 predicates:
   a: {code: A}

@@ -76,8 +76,13 @@ PUBLISHED = {
     "meld dialysis": ("meld_3", _liver("male", 1, 137, 1, 0.6, 3.5) | {"had_dialysis": True}, 18,
                       0),
 }  # fmt: skip
-# Inputs of table 4 of Kim et al. 2021.
+# Inputs of table 4 of Kim et al. 2021, and a grid of creatinine and albumin.
 KIM = (
+    *(
+        ("male", 4.0, 130, 1.4, creatinine / 10, albumin / 10)
+        for creatinine in range(10, 31, 4)
+        for albumin in range(15, 36, 4)
+    ),
     ("male", 2.5, 131, 1.0, 1.2, 3.8),
     ("female", 2.5, 131, 1.0, 1.2, 3.8),
     ("male", 6.0, 131, 1.5, 1.5, 3.5),
