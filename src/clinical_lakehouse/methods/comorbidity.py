@@ -101,7 +101,7 @@ def charlson_category(code: Column) -> Column:
     plain = F.upper(F.replace(code, F.lit("."), F.lit("")))
     found = F.lit(None).cast("string")
     for group in GROUPS:
-        pattern = f"^({'|'.join(_prefixes(group.icd10))})"
+        pattern = f"^({'|'.join(prefixes(group.icd10))})"
         fits = plain.rlike(pattern) | plain.isin(*group.snomed.split())
         found = F.when(fits, group.name).otherwise(found)
     return found
@@ -119,7 +119,7 @@ def charlson_score(categories: str) -> Column:
     return total
 
 
-def _prefixes(listed: str) -> Iterator[str]:
+def prefixes(listed: str) -> Iterator[str]:
     """Each prefix of a list; "I60-I69" is expanded by its last digits."""
     for entry in listed.split():
         first, _, last = entry.partition("-")
