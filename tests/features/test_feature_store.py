@@ -15,7 +15,9 @@ import yaml
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.features import feature_store
-from clinical_lakehouse.features.index_moments import index_moments
+from clinical_lakehouse.features.comparison import compared
+from clinical_lakehouse.features.index_moments import index_moments, last_index_date
+from clinical_lakehouse.features.meaning import version_of
 from clinical_lakehouse.features.point_in_time import as_maps, point_in_time
 from clinical_lakehouse.local.training_set_file import new_wanted, read_wanted, write_training_set
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -162,6 +164,11 @@ def test_an_increment_leaves_what_a_full_computation_leaves(story, values):
             assert stored["null_reasons"] == row["null_reasons"]
 
 
+def test_the_grids_last_date_lies_before_the_day_that_is_not_over(values):
+    assert last_index_date(SECOND.date(), 14) == max(day for _, day in values["now"])
+    assert last_index_date(date(1970, 1, 5), 7) == date(1969, 12, 29)
+
+
 def test_a_record_that_comes_late_changes_the_past_only_where_now_is_asked(values):
     past, present = date(2024, 2, 19), date(2024, 3, 18)
     late = (LATE, past)
@@ -260,3 +267,32 @@ def test_a_training_set_comes_again_byte_by_byte_but_for_who_left_and_says_who(s
     )
     assert f"{CORRECTED},2024-02-20T00:00:00.000000Z,0,8.0,8.0,1.0,0.5" in lines["again"]
     assert old["row_count"] == 5 and old["null_counts"]["visit_adherence_90d"] == 4
+
+
+def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, conf):
+    run, store = story["run"], OnlineFeatures(online_path(story["run"].lake.root))
+    path = conf / "features" / "now.yml"
+    old = feature_store.in_use(run)["now"]["feature_version"]
+    path.write_text(path.read_text().replace("unit: '%'", "unit: '%'\n    plausible: [3, 8.5]"))
+    assert feature_store.derive.execute(run)["version_count"] == 3
+    new = version_of(feature_store.current_groups(run)["now"])
+    both = [run.lake.read(FEATURE_VALUE).filter(f"feature_version = '{v}'") for v in (old, new)]
+    found = {row["feature"]: row.asDict() for row in compared(*both).collect()}
+    # 9.0 of LATE and 8.8 of CORRECTED are no values any more; 4.0 of LATE is.
+    mean = found["hba1c_mean_90d"]
+    assert (mean["person_count"], mean["changed_person_count"]) == (5, 2)
+    assert mean["largest_change"] == 2.5 and mean["lost_count"] > 0 == mean["new_count"]
+    assert found["visit_adherence_90d"]["changed_row_count"] == 0
+    assert store.serving()["now"][0] == feature_store.in_use(run)["now"]["feature_version"] == old
+    row = {"feature_group": "now", "decided_by": "me", "why": "w"}
+    feature_store.promote(
+        run, {**row, "feature_version": new, "promotion_number": 2, "action": "promote"}
+    )
+    feature_store.publish.execute(run)
+    assert store.serving()["now"][0] == new
+    assert store.get("now", CORRECTED).null_reasons["hba1c_mean_90d"] == "implausible"
+    with pytest.raises(UsageError, match="another run changed the version in use"):
+        feature_store.promote(
+            run, {**row, "feature_version": old, "promotion_number": 2, "action": "rollback"}
+        )
+    assert feature_store.used_before(run, "now") == old

@@ -1,6 +1,6 @@
 """Job feature_store: what the lake learnt, the values of each version, what is served online."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -40,6 +40,9 @@ from clinical_lakehouse.tables.omop_vocabulary import CONCEPT_ANCESTOR
 
 _TABLES = {source.table.name: source.table for source in SOURCES}
 _READS_CHECKED = 10_000
+
+# (Group, version) -> row of gold.feature_version.
+Definitions = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 @task(
@@ -97,29 +100,32 @@ def derive(run: Run) -> Metrics:
     those of people of whom the lake learnt something since."""
     floor, _ = _known(run.lake.read(FEATURE_EVENT))
     if floor is None:
-        return {"group_count": 0}
-    using, rows = in_use(run), 0
-    groups = list(_due_groups(run, using))
-    for group in groups:
-        rows += _compute(run, group, floor)
-        if group.name not in using:
-            first = {"promotion_number": 1, "action": "first", "decided_by": "derive"}
-            why = "The first version of the group."
-            promote(run, {**first, "why": why, **_named(group)})
-    return {"version_count": len(groups), "written_count": rows}
+        return {"version_count": 0, "written_count": 0}
+    using, known = in_use(run), _definitions(run)
+    groups = list(_due_groups(current_groups(run), using, known))
+    counts = [_compute(run, group, floor) for group in groups]
+    _describe(run, groups, known)
+    first = {"promotion_number": 1, "action": "first", "decided_by": "derive"}
+    why = {"why": "The first version of the group.", "decided_at": run.as_of}
+    rows = [{**first, **why, **_named(g)} for g in groups if g.name not in using]
+    if rows:
+        new = run.lake.frame(FEATURE_PROMOTION, rows)
+        run.lake.append_missing(FEATURE_PROMOTION, new)
+    return {"version_count": len(groups), "written_count": sum(counts)}
 
 
 def _named(group: Group) -> dict[str, str]:
     return {"feature_group": group.name, "feature_version": version_of(group)}
 
 
-def _due_groups(run: Run, using: Mapping[str, Mapping[str, Any]]) -> Iterator[Group]:
+def _due_groups(
+    now: Mapping[str, Group], using: Mapping[str, Mapping[str, Any]], known: Definitions
+) -> Iterator[Group]:
     """The groups of conf as they are now, and those in use as they were."""
-    now = current_groups(run)
     yield from now.values()
     wanted = {(name, row["feature_version"]) for name, row in using.items()}
     wanted -= {(group.name, version_of(group)) for group in now.values()}
-    yield from (definition(run, *pair) for pair in sorted(wanted))
+    yield from (from_json(known[pair]["definition"]) for pair in sorted(wanted))
 
 
 def current_groups(run: Run) -> dict[str, Group]:
@@ -138,13 +144,18 @@ def current_groups(run: Run) -> dict[str, Group]:
 
 def definition(run: Run, group: str, version: str) -> Group:
     """The definition of a computed version; UsageError for one that is not."""
-    found = run.lake.read(FEATURE_VERSION).filter(
-        (F.col("feature_group") == group) & (F.col("feature_version") == version)
-    )
-    rows = found.select("definition").collect()
-    if not rows:
+    return _meant(_definitions(run), group, version)
+
+
+def _definitions(run: Run) -> Definitions:
+    rows = run.lake.read(FEATURE_VERSION).collect()
+    return {(row["feature_group"], row["feature_version"]): row.asDict() for row in rows}
+
+
+def _meant(known: Definitions, group: str, version: str) -> Group:
+    if (group, version) not in known:
         raise UsageError(f"{group} has no version {version}; run the job feature_store")
-    return from_json(rows[0]["definition"])
+    return from_json(known[(group, version)]["definition"])
 
 
 def in_use(run: Run) -> dict[str, Mapping[str, Any]]:
@@ -183,7 +194,7 @@ def promote(run: Run, row: Mapping[str, Any]) -> None:
 
 
 def _compute(run: Run, group: Group, floor: datetime) -> int:
-    """Bring one version up to the run; data first, then its definition, the bookmark last."""
+    """Bring one version up to the run; data first, the bookmark last."""
     reader = f"feature-store {group.name} {version_of(group)}"
     read_to, since = run.lake.version(FEATURE_EVENT), bookmarks(run, reader)
     everything = moments.index_moments(
@@ -194,7 +205,6 @@ def _compute(run: Run, group: Group, floor: datetime) -> int:
     else:
         rows = _valued(run, group, everything, run.lake.read(FEATURE_EVENT))
         done = run.lake.replace(FEATURE_VALUE, rows, _where(group)).inserted
-    _describe(run, group)
     move_bookmarks(run, reader, {FEATURE_EVENT.name: read_to})
     return done
 
@@ -207,7 +217,10 @@ def _where(group: Group) -> str:
 def _increment(run: Run, group: Group, everything: DataFrame, since: int) -> int:
     lake, stored = run.lake, run.lake.read(FEATURE_VALUE).filter(_where(group))
     changed = lake.changed(FEATURE_EVENT, since).select("subject_key").distinct()
-    last = stored.agg(F.max("index_date").alias("last_date"))
+    last = stored.agg(F.max("index_date")).collect()[0][0]
+    newest = moments.last_index_date(run.as_of.date(), group.every_days)
+    if last is not None and last >= newest and changed.isEmpty():
+        return 0
     due = moments.due(everything, changed, last)
     theirs = lake.read(FEATURE_EVENT).join(due.select("subject_key"), "subject_key", "left_semi")
     gone = moments.outdated(stored, changed, everything).withColumns(
@@ -225,14 +238,16 @@ def _valued(run: Run, group: Group, asked: DataFrame, events: DataFrame) -> Data
     return found.withColumns(named).select(*FEATURE_VALUE.column_names)
 
 
-def _describe(run: Run, group: Group) -> None:
-    """Keep the definition; one of the same version but other words takes its place."""
-    known = run.lake.read(FEATURE_VERSION).filter(_where(group)).collect()
-    if known and known[0]["definition"] == as_json(group):
-        return
-    made = known[0]["made_at"] if known else run.as_of
-    row = {**_named(group), "definition": as_json(group), "made_at": made}
-    run.lake.upsert(FEATURE_VERSION, run.lake.frame(FEATURE_VERSION, [row]))
+def _describe(run: Run, groups: Sequence[Group], known: Definitions) -> None:
+    """Keep the definitions; one of the same version but other words takes its place."""
+    rows = []
+    for group in groups:
+        before = known.get((group.name, version_of(group)))
+        if before is None or before["definition"] != as_json(group):
+            made = before["made_at"] if before else run.as_of
+            rows.append({**_named(group), "definition": as_json(group), "made_at": made})
+    if rows:
+        run.lake.upsert(FEATURE_VERSION, run.lake.frame(FEATURE_VERSION, rows))
 
 
 @task(reads=[FEATURE_VALUE, FEATURE_PROMOTION, FEATURE_VERSION, FEATURE_ABSENCE])
@@ -242,9 +257,10 @@ def publish(run: Run) -> Metrics:
     store, count = OnlineFeatures(online_path(run.lake.root)), 0
     absent = run.lake.read(FEATURE_ABSENCE).select("subject_key").distinct()
     store.forget(row["subject_key"] for row in absent.toLocalIterator())
+    known = _definitions(run)
     for name, row in sorted(in_use(run).items()):
         version = row["feature_version"]
-        group = definition(run, name, version)
+        group = _meant(known, name, version)
         rows = _latest(run.lake.read(FEATURE_VALUE).filter(_where(group)))
         names = [feature.name for feature in group.features]
         told = (one.asDict() for one in rows.toLocalIterator())
@@ -283,11 +299,11 @@ def check_reads(run: Run) -> Metrics:
 def reads_differing(run: Run, reads: list[Any]) -> dict[tuple[str, str], int]:
     """(Group, feature) -> reads whose value or reason is another one when worked out again."""
     versions = sorted({(one.feature_group, one.feature_version) for one in reads})
-    events = run.lake.read(FEATURE_EVENT)
+    events, known = run.lake.read(FEATURE_EVENT), _definitions(run)
     found = []
     for pair in versions:
         theirs = [r for r in reads if (r.feature_group, r.feature_version) == pair]
-        found.append(differing(theirs, events, definition(run, *pair)))
+        found.append(differing(theirs, events, _meant(known, *pair)))
     if not found:
         return {}
     rows = reduce(DataFrame.unionByName, found).collect()

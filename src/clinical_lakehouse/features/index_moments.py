@@ -1,12 +1,14 @@
 """The rows of gold.feature_value: who is asked about at which moment, and what changes them."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.features.groups import Group
 from clinical_lakehouse.features.index_dates import index_rows
+
+_FIRST_MONDAY = date(1970, 1, 5)  # as the grid of index_dates
 
 
 def index_moments(
@@ -38,13 +40,18 @@ def known_at(knowledge: str, as_of: datetime, floor: datetime) -> Column:
     return F.least(F.lit(as_of), F.greatest(F.col("at"), F.lit(floor)))
 
 
-def due(moments: DataFrame, changed: DataFrame, last: DataFrame) -> DataFrame:
+def last_index_date(until: date, every_days: int) -> date:
+    """The grid's last date before `until`."""
+    passed = (until - _FIRST_MONDAY).days - 1
+    return until - timedelta(days=1 + passed % every_days)
+
+
+def due(moments: DataFrame, changed: DataFrame, last: date | None) -> DataFrame:
     """The moments to compute again: all of people of whom the lake learnt something, and of the
-    others those after the last index date there is (`last`, one row; null for none)."""
+    others those after `last`, the last index date there is."""
     marked = moments.join(changed.withColumn("is_changed", F.lit(True)), "subject_key", "left")
-    told = marked.crossJoin(F.broadcast(last))
-    is_new = F.col("last_date").isNull() | (F.col("index_date") > F.col("last_date"))
-    return told.filter(F.col("is_changed") | is_new).drop("is_changed", "last_date")
+    is_new = F.lit(True) if last is None else F.col("index_date") > F.lit(last)
+    return marked.filter(F.coalesce("is_changed", F.lit(False)) | is_new).drop("is_changed")
 
 
 def outdated(stored: DataFrame, changed: DataFrame, moments: DataFrame) -> DataFrame:

@@ -57,10 +57,11 @@ FEATURE_VALUE = Table(
         key("subject_key", "The person."),
         Column("index_date", "DATE", "Day at whose end the values stand.", False, Phi.PSEUDONYM),
         Column("known_at", "TIMESTAMP", "What the lake knew at this moment is in them.", False),
-        Column("feature_values", "MAP<STRING, DOUBLE>", "Value by feature.", False, Phi.QUASI),
+        Column("feature_values", "MAP<STRING, DOUBLE>", "Value by feature.", False),
         Column("null_reasons", "MAP<STRING, STRING>", "Why a value is null, by feature.", False),
     ),
     retention_days=2555,
+    time_key="index_date",
 )
 
 FEATURE_VERSION = Table(
