@@ -31,6 +31,8 @@ from clinical_lakehouse.tables.gold_feature_store import (
     FEATURE_EVENT,
     FEATURE_VALUE,
 )
+from clinical_lakehouse.tables.gold_standardization import CODE_MAP
+from clinical_lakehouse.tables.omop_vocabulary import CONCEPT_ANCESTOR
 from tests.builders import rows
 
 FIRST = datetime(2024, 3, 4, 12, tzinfo=UTC)  # a Monday
@@ -224,6 +226,17 @@ def test_a_run_again_with_the_same_clock_leaves_the_same_and_an_earlier_one_is_r
         feature_store.collect.execute(replace(run, as_of=FIRST))
 
 
+@pytest.mark.soak
+def test_ten_thousand_logged_reads_have_no_mismatch(story):
+    store = OnlineFeatures(online_path(story["run"].lake.root))
+    for _ in range(1000):
+        for who in (LATE, CORRECTED, DELETED, SAME, NEW):
+            for name in ("then", "now"):
+                store.get(name, who, SECOND)
+    done = feature_store.check_reads.execute(story["run"])
+    assert done == {"read_count": 10_000, "differing_count": 0}
+
+
 def test_logged_reads_are_worked_out_again_and_a_planted_stale_row_is_named(story):
     run, path = story["run"], online_path(story["run"].lake.root)
     store = OnlineFeatures(path)
@@ -269,14 +282,34 @@ def test_a_training_set_comes_again_byte_by_byte_but_for_who_left_and_says_who(s
     assert old["row_count"] == 5 and old["null_counts"]["visit_adherence_90d"] == 4
 
 
-def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, conf):
+def _dying(calls):
+    """_valued that dies at its second call."""
+    whole = feature_store._valued
+
+    def valued(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return whole(*given)
+
+    return valued
+
+
+def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, conf, monkeypatch):
     run, store = story["run"], OnlineFeatures(online_path(story["run"].lake.root))
     path = conf / "features" / "now.yml"
     old = feature_store.in_use(run)["now"]["feature_version"]
     path.write_text(path.read_text().replace("unit: '%'", "unit: '%'\n    plausible: [3, 8.5]"))
-    assert feature_store.derive.execute(run)["version_count"] == 3
+    with monkeypatch.context() as patch:  # killed after three index dates
+        patch.setattr(feature_store, "DATES_A_COMMIT", 3)
+        patch.setattr(feature_store, "_valued", _dying([]))
+        with pytest.raises(RuntimeError, match="killed"):
+            feature_store.derive.execute(run)
+    done = feature_store.derive.execute(run)
+    assert done["version_count"] == 3 and 0 < done["written_count"] < 30
     new = version_of(feature_store.current_groups(run)["now"])
     both = [run.lake.read(FEATURE_VALUE).filter(f"feature_version = '{v}'") for v in (old, new)]
+    assert both[0].count() == both[1].count()
     found = {row["feature"]: row.asDict() for row in compared(*both).collect()}
     # 9.0 of LATE and 8.8 of CORRECTED are no values any more; 4.0 of LATE is.
     mean = found["hba1c_mean_90d"]
@@ -296,3 +329,23 @@ def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, con
             run, {**row, "feature_version": old, "promotion_number": 2, "action": "rollback"}
         )
     assert feature_store.used_before(run, "now") == old
+
+
+def test_codes_whose_concepts_descend_from_a_class_count_for_it(lake, run, tmp_path, monkeypatch):
+    (tmp_path / "features").mkdir()
+    (tmp_path / "base.yml").write_text("")
+    drug = {"source": "drug", "classes": [21600712], "windows": ["90d"], "meaning": "m",
+            "aggregations": ["count"]}  # fmt: skip
+    text = yaml.safe_dump({**_group("drugs", "then"), "features": {"glucose_lowering": drug}})
+    (tmp_path / "features" / "drugs.yml").write_text(text)
+    monkeypatch.setenv("CLINICAL_CONF_DIR", str(tmp_path))
+    ancestors = ((21600712, 1503297), (21600712, 40164929), (1, 2))  # metformin and a tablet of it
+    made = [{"ancestor_concept_id": a, "descendant_concept_id": d} for a, d in ancestors]
+    codes = (("861007", "event", 40164929), ("6809", "event", 1503297), ("mg", "unit", 1503297))
+    maps = [
+        {"code": c, "role": role, "concept_id": k} for c, role, k in (*codes, ("9", "event", 2))
+    ]
+    lake.replace(CONCEPT_ANCESTOR, rows(lake, CONCEPT_ANCESTOR, *made))
+    lake.replace(CODE_MAP, rows(lake, CODE_MAP, *maps))
+    (series,) = feature_store.current_groups(run)["drugs"].series
+    assert series.codes == ("6809", "861007")

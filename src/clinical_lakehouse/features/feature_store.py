@@ -40,6 +40,7 @@ from clinical_lakehouse.tables.omop_vocabulary import CONCEPT_ANCESTOR
 
 _TABLES = {source.table.name: source.table for source in SOURCES}
 _READS_CHECKED = 10_000
+DATES_A_COMMIT = 104  # of a version's history: two years by the week
 
 # (Group, version) -> row of gold.feature_version.
 Definitions = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -194,18 +195,34 @@ def promote(run: Run, row: Mapping[str, Any]) -> None:
 
 
 def _compute(run: Run, group: Group, floor: datetime) -> int:
-    """Bring one version up to the run; data first, the bookmark last."""
+    """Bring one version up to the run; how many rows were written."""
     reader = f"feature-store {group.name} {version_of(group)}"
     read_to, since = run.lake.version(FEATURE_EVENT), bookmarks(run, reader)
     everything = moments.index_moments(
         run.lake.read(silver.SUBJECT), run.lake.read(silver.PATIENT), group, run.as_of, floor
     )
-    if since:
-        done = _increment(run, group, everything, since[FEATURE_EVENT.name])
-    else:
-        rows = _valued(run, group, everything, run.lake.read(FEATURE_EVENT))
-        done = run.lake.replace(FEATURE_VALUE, rows, _where(group)).inserted
-    move_bookmarks(run, reader, {FEATURE_EVENT.name: read_to})
+    mark = {FEATURE_EVENT.name: read_to}
+    if not since:
+        # Begun is noted first: an increment goes on from there, after the last date that stands.
+        move_bookmarks(run, reader, mark)
+        return _history(run, group, everything)
+    done = _increment(run, group, everything, since[FEATURE_EVENT.name])
+    if since != mark:
+        move_bookmarks(run, reader, mark)
+    return done
+
+
+def _history(run: Run, group: Group, everything: DataFrame) -> int:
+    """Compute a version from its first index date on, so many dates a commit."""
+    events, done = run.lake.read(FEATURE_EVENT), 0
+    start, end = everything.agg(F.min("index_date"), F.max("index_date")).collect()[0]
+    while start is not None and start <= end:
+        until = start + timedelta(days=group.every_days * DATES_A_COMMIT)
+        dates = (F.col("index_date") >= F.lit(start)) & (F.col("index_date") < F.lit(until))
+        rows = _valued(group, everything.filter(dates), events)
+        span = f"index_date >= '{start}' AND index_date < '{until}'"
+        done += run.lake.replace(FEATURE_VALUE, rows, f"{_where(group)} AND {span}").inserted
+        start = until
     return done
 
 
@@ -226,13 +243,13 @@ def _increment(run: Run, group: Group, everything: DataFrame, since: int) -> int
     gone = moments.outdated(stored, changed, everything).withColumns(
         {name: F.lit(value) for name, value in _named(group).items()}
     )
-    rows = _valued(run, group, due, theirs).withColumn("is_gone", F.lit(False))
+    rows = _valued(group, due, theirs).withColumn("is_gone", F.lit(False))
     both = rows.unionByName(gone.withColumn("is_gone", F.lit(True)), allowMissingColumns=True)
     done = lake.merge(FEATURE_VALUE, both, "is_gone")
     return done.inserted + done.updated + done.deleted
 
 
-def _valued(run: Run, group: Group, asked: DataFrame, events: DataFrame) -> DataFrame:
+def _valued(group: Group, asked: DataFrame, events: DataFrame) -> DataFrame:
     found = as_maps(point_in_time(asked, events, group), group)
     named = {name: F.lit(value) for name, value in _named(group).items()}
     return found.withColumns(named).select(*FEATURE_VALUE.column_names)

@@ -26,8 +26,19 @@ FEATURE_EVENT = Table(
         Column("value", "DOUBLE", "Value in `unit`; of a visit 1 attended, 0 missed."),
         Column("unit", "STRING", "UCUM unit the code is kept in; empty where none was sent."),
         Column("why_no_value", "STRING", "Why there is none: no-value or unit-unknown."),
-        Column("known_from", "TIMESTAMP", "as_of of the run from which the lake held it.", False),
-        Column("known_until", "TIMESTAMP", "as_of of the run that found it changed or gone."),
+        Column(
+            "known_from",
+            "TIMESTAMP",
+            "as_of of the run from which the lake held it.",
+            False,
+            Phi.PSEUDONYM,
+        ),
+        Column(
+            "known_until",
+            "TIMESTAMP",
+            "as_of of the run that found it changed or gone.",
+            phi=Phi.PSEUDONYM,
+        ),
     ),
     checks=(is_one_of("why_no_value", "no-value", "unit-unknown"),),
     cluster_by=("subject_key",),
@@ -42,7 +53,9 @@ FEATURE_ABSENCE = Table(
     key=("subject_key", "noted_at"),
     columns=(
         key("subject_key", "The person."),
-        Column("noted_at", "TIMESTAMP", "as_of of the run that removed them.", False),
+        Column(
+            "noted_at", "TIMESTAMP", "as_of of the run that removed them.", False, Phi.PSEUDONYM
+        ),
         Column("reason", "STRING", "withdrawn-or-erased: silver holds the person no more.", False),
     ),
 )
@@ -56,7 +69,13 @@ FEATURE_VALUE = Table(
         *_VERSION,
         key("subject_key", "The person."),
         Column("index_date", "DATE", "Day at whose end the values stand.", False, Phi.PSEUDONYM),
-        Column("known_at", "TIMESTAMP", "What the lake knew at this moment is in them.", False),
+        Column(
+            "known_at",
+            "TIMESTAMP",
+            "What the lake knew at this moment is in them.",
+            False,
+            Phi.PSEUDONYM,
+        ),
         Column("feature_values", "MAP<STRING, DOUBLE>", "Value by feature.", False),
         Column("null_reasons", "MAP<STRING, STRING>", "Why a value is null, by feature.", False),
     ),
