@@ -136,6 +136,7 @@ def _noop(rows: DataFrame) -> None:
 
 def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -275,10 +275,10 @@ def test_a_training_set_comes_again_byte_by_byte_but_for_who_left_and_says_who(s
     kept = [line for line in lines["sets"] if not line.startswith(f"{GONE},")]
     assert lines["again"] == kept and len(kept) == 4
     assert lines["sets"][0] == (
-        "subject_key,at,dropped_out,hba1c_latest_90d,hba1c_mean_90d,hba1c_count_90d,"
+        "subject_key,at,dropped_out,hba1c_count_90d,hba1c_latest_90d,hba1c_mean_90d,"
         "visit_adherence_90d"
     )
-    assert f"{CORRECTED},2024-02-20T00:00:00.000000Z,0,8.0,8.0,1.0,0.5" in lines["again"]
+    assert f"{CORRECTED},2024-02-20T00:00:00.000000Z,0,1.0,8.0,8.0,0.5" in lines["again"]
     assert old["row_count"] == 5 and old["null_counts"]["visit_adherence_90d"] == 4
 
 

@@ -51,10 +51,10 @@ def _read(folder, text):
 def test_a_series_gives_one_feature_per_window_and_aggregation(tmp_path):
     group = _read(tmp_path, GOOD)
     assert [(f.name, f.window_days, f.unit) for f in group.features] == [
-        ("hba1c_latest_30d", 30, "%"),
         ("hba1c_days_abnormal_30d", 30, "d"),
-        ("hba1c_latest_ever", EVER, "%"),
+        ("hba1c_latest_30d", 30, "%"),
         ("hba1c_days_abnormal_ever", EVER, "d"),
+        ("hba1c_latest_ever", EVER, "%"),
     ]
 
 

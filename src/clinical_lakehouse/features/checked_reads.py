@@ -52,7 +52,7 @@ def differing(reads: Sequence[Read], events: DataFrame, group: Group) -> DataFra
     asked = events.sparkSession.createDataFrame(rows, kinds).withColumn("at", end_of_day())
     keys = F.broadcast(asked.select("subject_key").distinct())
     again = point_in_time(asked, events.join(keys, "subject_key", "left_semi"), group)
-    named = again.withColumn("name", F.lit(names))
+    named = again.withColumn("name", F.split(F.lit(",".join(names)), ","))
     pairs = F.arrays_zip("name", "served", "reasons", "feature_values", "null_reasons")
     each = named.select(F.explode(pairs).alias("one")).select("one.*")
     same = F.col("served").eqNullSafe(F.col("feature_values")) & F.col("reasons").eqNullSafe(

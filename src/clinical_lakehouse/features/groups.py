@@ -90,7 +90,7 @@ class Group:
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
-        """Every feature in its order: by series, window, aggregation."""
+        """Every feature in its order: by series, window, then aggregation by name."""
         return tuple(f for one in self.series for f in _features(one))
 
 
@@ -225,6 +225,6 @@ def _named(fields: Fields, name: str, *where: str) -> str:
 def _features(series: Series) -> Iterator[Feature]:
     for days in series.windows:
         window = "ever" if days == EVER else f"{days}d"
-        for one in series.aggregations:
+        for one in sorted(series.aggregations):
             unit = AGGREGATIONS[one].replace("{unit}", series.unit or "1")
             yield Feature(f"{series.name}_{one}_{window}", series.name, one, days, unit)

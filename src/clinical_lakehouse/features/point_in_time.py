@@ -1,10 +1,12 @@
 """Features of subjects at moments, from what had happened by then and the lake knew by then."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.features import window_sums
-from clinical_lakehouse.features.groups import SOURCES, Feature, Group
+from clinical_lakehouse.features.groups import SOURCES, Group
 from clinical_lakehouse.features.series_events import BAD, series_events
 from clinical_lakehouse.features.window_sums import BY_DAY, SUMS, aggregations, wanted
 
@@ -56,7 +58,7 @@ def as_columns(rows: DataFrame, group: Group) -> DataFrame:
 
 def as_maps(rows: DataFrame, group: Group) -> DataFrame:
     """The same columns as maps by feature name; `null_reasons` holds what is null alone."""
-    names = F.lit([feature.name for feature in group.features])
+    names = _texts([feature.name for feature in group.features])
     pairs = F.zip_with(names, "null_reasons", _pair)
     told = F.filter(pairs, lambda pair: pair["why"].isNotNull())
     return rows.withColumns(
@@ -78,17 +80,31 @@ def _per_key(keys: DataFrame, events: DataFrame, group: Group) -> DataFrame:
     if _BY_DAY_USES & set(aggregations(group)):
         parts = parts.unionByName(_day_parts(held, group), allowMissingColumns=True)
     slots = F.broadcast(_slots(keys, group))
-    windows = parts.join(slots, "series").groupBy(*_KEY, "slot", "window_days", "is_numeric")
+    windows = parts.join(slots, "series").groupBy(*_KEY, *slots.drop("series").columns)
     summed = windows.agg(*window_sums.per_window(group)).filter("person = 1")
     used = aggregations(group)
-    slotted = summed.select(
-        *_KEY,
-        F.struct(
-            "slot", F.array(*(window_sums.result(a) for a in used)).alias("v"), _why().alias("why")
-        ).alias("s"),
-    )
+    values = F.array(*(window_sums.result(name) for name in used))
+    if any(set(one.aggregations) != set(used) for one in group.series):
+        values = F.filter(values, lambda _, at: F.getbit("wanted", at) == 1)
+    slot_struct = F.struct("slot", values.alias("v"), _why().alias("why"))
+    slotted = summed.select(*_KEY, slot_struct.alias("s"))
     grouped = slotted.groupBy(*_KEY).agg(F.sort_array(F.collect_list("s")).alias("s"))
-    return grouped.select(*_KEY, *_arrays(group))
+    names = _texts(REASONS)
+
+    def reasons(slot: Column) -> Column:
+        why = F.get(names, slot["why"] - 1)
+        return F.transform(slot["v"], lambda value: F.when(value.isNull(), why))
+
+    return grouped.select(
+        *_KEY,
+        F.flatten(F.transform("s", lambda slot: slot["v"])).alias("_values"),
+        F.flatten(F.transform("s", reasons)).alias("_reasons"),
+    )
+
+
+def _texts(words: Sequence[str]) -> Column:
+    """A constant array of plain words: one literal, where a list would be one for each."""
+    return F.split(F.lit(",".join(words)), ",")
 
 
 def _held(keys: DataFrame, events: DataFrame) -> DataFrame:
@@ -155,13 +171,15 @@ def _last_day() -> Column:
 
 
 def _slots(keys: DataFrame, group: Group) -> DataFrame:
-    """One row per series and window, numbered as the features come."""
-    rows, slot = [], 0
-    for number, series in enumerate(group.series):
-        for days in series.windows:
-            rows.append((number, slot, days, SOURCES[series.source][0]))
-            slot += 1
-    kinds = "series INT, slot INT, window_days INT, is_numeric BOOLEAN"
+    """One row per series and window, numbered as the features come; the bits of `wanted` say which
+    of the group's aggregations."""
+    used, rows = aggregations(group), []
+    for number, one in enumerate(group.series):
+        wanted_bits = sum(1 << used.index(name) for name in one.aggregations)
+        is_numeric = SOURCES[one.source][0]
+        for days in one.windows:
+            rows.append((number, len(rows), days, is_numeric, wanted_bits))
+    kinds = "series INT, slot INT, window_days INT, is_numeric BOOLEAN, wanted BIGINT"
     return keys.sparkSession.createDataFrame(rows, kinds)
 
 
@@ -174,26 +192,6 @@ def _why() -> Column:
         .when(F.col("ever_n") > 0, 5)
         .otherwise(6)
     )
-
-
-def _arrays(group: Group) -> list[Column]:
-    used = aggregations(group)
-    slots = {(s.name, d): None for s in group.series for d in s.windows}
-    slot = {pair: n for n, pair in enumerate(slots)}
-
-    def place(feature: Feature) -> int:
-        return slot[(feature.series, feature.window_days)]
-
-    flat = F.flatten(F.transform("s", lambda one: one["v"]))
-    places = [place(f) * len(used) + used.index(f.aggregation) for f in group.features]
-    values = flat if places == sorted(places) and len(places) == len(used) * len(slot) else None
-    if values is None:
-        values = F.transform(F.lit(places), lambda at: F.get(flat, at))
-    names = F.lit(list(REASONS))
-    whys = F.transform("s", lambda one: F.get(names, one["why"] - 1))
-    spread = F.transform(F.lit([place(f) for f in group.features]), lambda at: F.get(whys, at))
-    told = F.zip_with(values, spread, lambda value, why: F.when(value.isNull(), why))
-    return [values.alias("_values"), told.alias("_reasons")]
 
 
 def _why_nothing() -> Column:
