@@ -125,14 +125,20 @@ def _early_slope() -> Column:
 
 
 def _sd() -> Column:
-    """Sample standard deviation, exact up to the root: values may be large and close together."""
-    wide = "DECIMAL(38,0)"
+    """Sample standard deviation. Doubles do where the spread is no tiny part of the squares; where
+    it is (large values close together), exact whole numbers."""
+    n, s = F.col("nv").cast("DOUBLE"), F.col("s").cast("DOUBLE")
+    squares = F.col("square_high").cast("DOUBLE") * 1e9 + F.col("square_low").cast("DOUBLE")
+    rough = n * squares - s * s
+    spread = F.when(rough > 1e-6 * n * squares, rough).otherwise(_exact_spread())
+    return F.when(n > 1, F.sqrt(spread / (n * (n - 1))) / 1e6)
+
+
+def _exact_spread() -> Column:
+    wide, narrow = "DECIMAL(38,0)", "DECIMAL(19,0)"
     squares = F.col("square_high").cast(wide) * F.lit(1_000_000_000) + F.col("square_low")
-    spread = F.col("nv").cast("DECIMAL(9,0)") * squares.cast("DECIMAL(28,0)") - F.col("s").cast(
-        "DECIMAL(19,0)"
-    ) * F.col("s").cast("DECIMAL(19,0)")
-    n = F.col("nv").cast("DOUBLE")
-    return F.when(n > 1, F.sqrt(spread.cast("DOUBLE") / (n * (n - 1))) / 1e6)
+    times = F.col("nv").cast("DECIMAL(9,0)") * squares.cast("DECIMAL(28,0)")
+    return (times - F.col("s").cast(narrow) * F.col("s").cast(narrow)).cast("DOUBLE")
 
 
 def _of_window(days: Column) -> Column:
