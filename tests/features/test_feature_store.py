@@ -295,6 +295,7 @@ def _dying(calls):
     return valued
 
 
+@pytest.mark.soak
 def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, conf, monkeypatch):
     run, store = story["run"], OnlineFeatures(online_path(story["run"].lake.root))
     path = conf / "features" / "now.yml"

@@ -113,10 +113,11 @@ def _held(keys: DataFrame, events: DataFrame) -> DataFrame:
     condition = [
         F.col("subject_key") == F.col("_person"),
         F.col("event_us") <= F.col("at_us"),
+        F.col("horizon_us") > F.col("at_us"),
         F.col("from_us") <= F.col("known_us"),
         F.col("until_us") > F.col("known_us"),
     ]
-    joined = keys.join(theirs, condition).drop("_person", "from_us", "until_us")
+    joined = keys.join(theirs, condition).drop("_person", "from_us", "until_us", "horizon_us")
     age = F.when(F.col("w") == 1, F.col("at_us") - F.col("event_us")).otherwise(0)
     aged = joined.withColumn("age_us", age)
     lasts = F.coalesce(F.col("end_us") > F.col("at_us"), F.lit(True)) & (F.col("w") == 1)
@@ -173,7 +174,8 @@ def _last_day() -> Column:
 def _slots(keys: DataFrame, group: Group) -> DataFrame:
     """One row per series and window, numbered as the features come; the bits of `wanted` say which
     of the group's aggregations."""
-    used, rows = aggregations(group), []
+    used = aggregations(group)
+    rows: list[tuple[int, int, int, bool, int]] = []
     for number, one in enumerate(group.series):
         wanted_bits = sum(1 << used.index(name) for name in one.aggregations)
         is_numeric = SOURCES[one.source][0]

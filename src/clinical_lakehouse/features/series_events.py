@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.features.groups import SOURCES, Group, Series
+from clinical_lakehouse.features.groups import EVER, SOURCES, Group, Series
 from clinical_lakehouse.methods.lab_analytes import analyte_of
 from clinical_lakehouse.methods.units import conversion
 
@@ -17,7 +17,7 @@ _MOST = 1e9  # beyond it sums of millionths could leave a BIGINT
 _MAP = (
     "source STRING, match STRING, series INT, is_numeric BOOLEAN, "
     "units MAP<STRING, STRUCT<factor: DOUBLE, offset: DOUBLE>>, "
-    "low DOUBLE, high DOUBLE, normal_low DOUBLE, normal_high DOUBLE"
+    "low DOUBLE, high DOUBLE, normal_low DOUBLE, normal_high DOUBLE, reach_us BIGINT"
 )
 
 
@@ -27,9 +27,9 @@ def series_events(events: DataFrame, group: Group) -> DataFrame:
 
     Times are microseconds; a value is in the series' unit, and in exact millionths (`micro`, its
     square in two limbs), so that no order of rows changes a sum. `place` orders a person's values
-    by time, then value, so that ties have one answer.
+    by time, then value, so that ties have one answer. From `horizon_us` on no moment need see it.
     """
-    known = _matched(events, group).unionByName(_persons(events, group))
+    known = _with_horizon(_matched(events, group).unionByName(_persons(events, group)))
     order = Window.partitionBy("subject_key").orderBy("event_us", "v", "record_key", "from_us")
     placed = known.withColumn("place", F.when(F.col("v").isNotNull(), F.row_number().over(order)))
     square = F.col("micro").cast("DECIMAL(19,0)") * F.col("micro").cast("DECIMAL(19,0)")
@@ -66,7 +66,32 @@ def _matched(events: DataFrame, group: Group) -> DataFrame:
         F.when(fits, _is_abnormal()).alias("abnormal"),
         "series",
         "record_key",
+        "reach_us",
     )
+
+
+def _with_horizon(events: DataFrame) -> DataFrame:
+    """Beyond a series' windows a moment only asks whether there was a record at all. Of records
+    that were never closed those tell it that are older than all learnt before them: few rows, where
+    the whole past would be joined with every moment."""
+    before = Window.partitionBy("subject_key", "series").orderBy("from_us", "event_us")
+    earlier = before.rowsBetween(Window.unboundedPreceding, -1)
+    stands = (F.col("until_us") == _END) & (F.col("w") == 1)
+    oldest = F.min(F.when(stands, F.col("event_us"))).over(earlier)
+    seen = events.withColumn("oldest_us", oldest)
+    tells = (F.col("until_us") < _END) | F.coalesce(
+        F.col("event_us") < F.col("oldest_us"), F.lit(True)
+    )
+    ends = F.when(tells | F.col("reach_us").isNull(), _END)
+    horizon = ends.otherwise(F.col("event_us") + F.col("reach_us"))
+    return seen.withColumn("horizon_us", horizon).drop("oldest_us", "reach_us")
+
+
+def _reach(series: Series) -> int | None:
+    """Microseconds after which its windows are over; None where one never is, or records last."""
+    if EVER in series.windows or {"is_active", "exposure_days"} & set(series.aggregations):
+        return None
+    return max(series.windows) * 86_400_000_000
 
 
 def _at_least(limit: str) -> Column:
@@ -102,6 +127,7 @@ def _timed() -> list[Column]:
 def _persons(events: DataFrame, group: Group) -> DataFrame:
     people = events.filter(F.col("source") == PERSON)
     nothing = {"v": "DOUBLE", "micro": "BIGINT", "bad": "INT", "abnormal": "INT"}
+    nothing["reach_us"] = "BIGINT"
     return people.select(
         F.col("subject_key"),
         F.lit(_LONG_AGO).alias("event_us"),
@@ -126,7 +152,7 @@ def matches(series: Series) -> tuple[str, ...]:
 def _map(spark: SparkSession, group: Group) -> DataFrame:
     rows = [
         (s.source, code, number, SOURCES[s.source][0], _units(s, code),
-         *(s.plausible or (None, None)), *(s.normal or (None, None)))
+         *(s.plausible or (None, None)), *(s.normal or (None, None)), _reach(s))
         for number, s in enumerate(group.series) for code in sorted(set(matches(s)))
     ]  # fmt: skip
     return spark.createDataFrame(rows, _MAP)
