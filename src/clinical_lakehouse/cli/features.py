@@ -54,7 +54,7 @@ def get(place: Place, key: int, only: str | None, log: bool) -> None:
     rows = [
         (one.feature_group, name, "" if value is None else f"{value:g}",
          one.null_reasons.get(name, ""), one.index_date, one.feature_version)
-        for one in found if one for name, value in one.values.items()
+        for one in found if one for name, value in sorted(one.values.items())
     ]  # fmt: skip
     if not rows:
         raise UsageError("nothing is served under that key and group")
