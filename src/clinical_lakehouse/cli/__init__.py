@@ -19,6 +19,7 @@ from clinical_lakehouse.cli.bundle import bundle
 from clinical_lakehouse.cli.coding import coding
 from clinical_lakehouse.cli.correct import correct
 from clinical_lakehouse.cli.export_fhir import export_fhir
+from clinical_lakehouse.cli.features import features
 from clinical_lakehouse.cli.meds import meds
 from clinical_lakehouse.cli.models import models
 from clinical_lakehouse.cli.place import Place, perform, placed
@@ -313,7 +314,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, retrain, scheduler)
-_REVIEWS = (quarantine, correct, coding, alerts, audit, models)
+_REVIEWS = (quarantine, correct, coding, alerts, audit, models, features)
 _FILES = (simulate, view, deidentify, export_fhir, meds)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)

@@ -75,11 +75,17 @@ def key_statements(catalog: str, tables: Mapping[str, Table]) -> Iterator[str]:
             name, key = identifier(catalog, table), quoted(f"pk_{table.short_name}")
             trust = "NORELY" if table.schema_name in _APPENDED else "RELY"
             yield f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {key} CASCADE"
-            primary = f"PRIMARY KEY ({_columns(table.key)}) NOT ENFORCED {trust}"
+            primary = f"PRIMARY KEY ({_key_columns(table)}) NOT ENFORCED {trust}"
             yield f"ALTER TABLE {name} ADD CONSTRAINT {key} {primary}"
     for table in tables.values():
         for check in table.checks:
             yield from _foreign_key(catalog, table, check, tables)
+
+
+def _key_columns(table: Table) -> str:
+    """The key's columns; point-in-time joins of Databricks look for the one that is TIMESERIES."""
+    mark = {table.time_key: " TIMESERIES"}
+    return ", ".join(f"{quoted(name)}{mark.get(name, '')}" for name in table.key)
 
 
 def check_statements(catalog: str, table: Table, masked: bool) -> Iterator[str]:

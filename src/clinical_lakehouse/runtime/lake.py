@@ -19,7 +19,7 @@ from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.readonly import tables_read
 from clinical_lakehouse.tables.catalog import all_tables
-from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.contract import Column, Table
 
 Scope = frozenset[str] | None
 ArrowFunction = Callable[[Iterator[Any]], Iterator[Any]]
@@ -222,7 +222,7 @@ class Lakehouse:
         rows.createOrReplaceTempView(view)
         same_key = " AND ".join(f"t.`{c}` = s.`{c}`" for c in table.key)
         others = [c for c in table.column_names if c not in table.key]
-        changed = " OR ".join(f"NOT (t.`{c}` <=> s.`{c}`)" for c in others) or "false"
+        changed = " OR ".join(_differs(c) for c in table.columns if c.name in others) or "false"
         sets = ", ".join(f"`{c}` = s.`{c}`" for c in (others or table.key))
         columns = ", ".join(f"`{c}`" for c in table.column_names)
         values = ", ".join(f"s.`{c}`" for c in table.column_names)
@@ -345,6 +345,14 @@ class Lakehouse:
             history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
             metrics = history.collect()[0]["operationMetrics"] or {}
         return int(metrics.get("numOutputRows", 0))
+
+
+def _differs(column: Column) -> str:
+    """SQL: the column differs between target t and source s. Spark compares no maps."""
+    sides = (f"{side}.`{column.name}`" for side in ("t", "s"))
+    if column.type.startswith("MAP"):
+        sides = (f"map_entries({side})" for side in sides)
+    return f"NOT ({' <=> '.join(sides)})"
 
 
 def _plain(table: Table, error: Exception) -> str:

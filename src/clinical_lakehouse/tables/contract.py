@@ -58,7 +58,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Table:
-    """One table's contract. Grain stands in `comment` ("One row per ...")."""
+    """One table's contract. Grain stands in `comment` ("One row per ..."). A `time_key` makes it a
+    feature table of Unity Catalog: the key column that says as of when a row stands."""
 
     name: str
     comment: str
@@ -69,6 +70,7 @@ class Table:
     cluster_by: tuple[str, ...] = ()
     retention_days: int | None = None
     change_feed: bool = False
+    time_key: str | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -79,6 +81,8 @@ class Table:
         unknown = [c for c in (*self.key, *self.cluster_by) if c not in names]
         if unknown:
             raise ContractError(f"{self.name}: key or clustering names unknown column {unknown}")
+        if self.time_key is not None and self.time_key not in self.key:
+            raise ContractError(f"{self.name}: time_key must be a column of the key")
 
     @property
     def schema_name(self) -> str:

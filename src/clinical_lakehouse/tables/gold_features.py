@@ -70,4 +70,5 @@ SUBJECT_FEATURE = Table(
         between("visit_adherence_ratio", 0, 1),
     ),
     retention_days=2555,
+    time_key="index_date",
 )
