@@ -21,6 +21,7 @@ from clinical_lakehouse.cli.correct import correct
 from clinical_lakehouse.cli.export_fhir import export_fhir
 from clinical_lakehouse.cli.models import models
 from clinical_lakehouse.cli.place import Place, perform, placed
+from clinical_lakehouse.cli.quality import quality
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
 from clinical_lakehouse.cli.retrain import retrain
@@ -312,7 +313,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, retrain, scheduler)
-_REVIEWS = (quarantine, correct, coding, alerts, audit, models)
+_REVIEWS = (quarantine, correct, coding, quality, alerts, audit, models)
 _FILES = (simulate, view, deidentify, export_fhir)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)
