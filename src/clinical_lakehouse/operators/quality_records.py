@@ -1,6 +1,7 @@
 """What the validator keeps: failing rows by key, results, steps and scores; and whom it tells."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -104,7 +105,7 @@ def record_results(
         (QUALITY_STEP, steps),
         (QUALITY_SCORE, score_rows(found)),
     )
-    in_two_threads([lambda t=table, r=rows: _store(run, t, r) for table, rows in kept])
+    in_two_threads([partial(_store, run, table, rows) for table, rows in kept])
 
 
 def _store(run: Run, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Sections of the page of data quality, each from the answers it is given."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 
 from clinical_lakehouse.pages.asking import Answer, Row
@@ -193,7 +194,7 @@ def _shares_over_time(trends: Answer) -> Chart:
     return Chart("Share of rows that fail", charts.lines(lines, axes), grid, caption, trends.source)
 
 
-def _series(rows: Sequence[Row], name: str, value: str) -> dict[str, list[tuple[object, float]]]:
+def _series(rows: Sequence[Row], name: str, value: str) -> dict[str, list[tuple[datetime, float]]]:
     return {
         key: [(row["day"], row[value]) for row in part]
         for key, part in groupby(rows, key=lambda row: row[name])
@@ -204,7 +205,7 @@ def _label(name: str) -> str:
     return name if name == _ALL else f"Site {name}"
 
 
-def _ends(series: Mapping[str, Sequence[tuple[object, float]]], names: Sequence[str], what: str
+def _ends(series: Mapping[str, Sequence[tuple[datetime, float]]], names: Sequence[str], what: str
           ) -> Grid:  # fmt: skip
     """First and last figure of each, its least and its greatest."""
     titles = ("Days", "First", "Least", "Greatest", f"{what} now")

@@ -159,15 +159,19 @@ def table_rows(found: Verdict) -> list[Row]:
     return [
         {
             **_named(one),
-            "measured": None if one.measured is None else float(one.measured),
-            "against": one.against,
-            "low": one.check.low,
-            "high": one.check.high,
+            "measured": _float(one.measured),
+            "against": _float(one.against),
+            "low": _float(one.check.low),
+            "high": _float(one.check.high),
             "detail": one.detail or None,
         }
         for one in found.outcomes
         if one.check.scope == "table"
     ]
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _named(one: Outcome) -> Row:
