@@ -12,8 +12,9 @@ SCHEMA = Check("schema_as_contract", "true", Severity.ERROR, "table", kind="sche
 _PEOPLE = ("subject_key", "person_id")
 _SITE_AND_STUDY = (("_site", "min(organization_key)"), ("_study", "min(study_key)"))
 SLICES = ("site", "study", "source")
-# The two parts of a table's answer: what is summed over slices, and what only the whole table says.
-SUMS, WHOLE = "sums", "whole"
+# The parts of a table's answer: what is summed over slices, keys that repeat, what only the whole
+# table says.
+SUMS, KEYS, WHOLE = "sums", "keys", "whole"
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.quality.asked import Asked, failing_predicate
-from clinical_lakehouse.methods.quality.one_pass import Rows, with_lookups
+from clinical_lakehouse.methods.quality.one_pass import Rows, united, with_lookups
 from clinical_lakehouse.tables.contract import Check, Phi, Table
 
 # A check that fails for more rows is a rule or a source to mend, not a list to work through.
@@ -27,7 +26,7 @@ def failing_rows(
     """
     parts = [_of_table(one, failing[one.table.name], rows_of) for one in asked
              if failing.get(one.table.name)]  # fmt: skip
-    return reduce(DataFrame.unionByName, parts)
+    return united(parts)
 
 
 def _of_table(one: Asked, names: Collection[str], rows_of: Rows) -> DataFrame:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from clinical_lakehouse.methods.quality.asked import SLICES, SUMS, WHOLE, Asked
+from clinical_lakehouse.methods.quality.asked import KEYS, SLICES, SUMS, WHOLE, Asked
 from clinical_lakehouse.tables.contract import Check, Measure
 
 PASSED, FAILED = "passed", "failed"
@@ -42,17 +42,15 @@ def counted(one: Asked, found: Sequence[Mapping[str, Any]]) -> Counted:
     total = _added([row["found"] for row in sums])
     counts = _counts(one, total) if total else {}
     rows = int(total[0]) if total else 0
-    whole = {row["part"]: list(row["found"]) for row in found if row["part"] != SUMS}
-    keys = one.of_scope("key")
-    for check, failed in zip(keys, whole.get(WHOLE, []), strict=False):
-        counts[check.name] = Count(_judged(one, check, total), int(failed))
-    return Counted(rows, counts, _sliced(one, sums), _measured(one, whole, len(keys)))
+    surplus = {int(row["found"][0]): int(row["found"][1]) for row in found if row["part"] == KEYS}
+    for number, check in enumerate(one.of_scope("key")):
+        counts[check.name] = Count(_judged(one, check, total), surplus.get(number, 0))
+    whole = {r["part"]: list(r["found"]) for r in found if r["part"] not in (SUMS, KEYS)}
+    return Counted(rows, counts, _sliced(one, sums), _measured(one, whole))
 
 
-def _measured(
-    one: Asked, whole: Mapping[str, list[float | None]], keys: int
-) -> dict[Measure, float | None]:
-    places = {part: iter(values[keys if part == WHOLE else 0 :]) for part, values in whole.items()}
+def _measured(one: Asked, whole: Mapping[str, list[float | None]]) -> dict[Measure, float | None]:
+    places = {part: iter(values) for part, values in whole.items()}
     return {m: next(places[WHOLE if m.where == "true" else m.where]) for m in one.measures}
 
 
