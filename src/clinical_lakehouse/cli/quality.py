@@ -79,25 +79,67 @@ def history(place: Place, check: str, failing: bool) -> None:
                f"{nothing}; run data_quality to judge")  # fmt: skip
 
 
+@quality.command()
+@click.option("--out", type=click.Path(path_type=Path), help="The folder (default: in reports/).")
+@placed
+def expectations(place: Place, out: Path | None) -> None:
+    """Write the checks as Great Expectations suites, with the latest run's results, below gx/.
+
+    \b
+    Example:  clinical-lakehouse quality expectations --out suites
+    """
+    from clinical_lakehouse.quality.expectations import store
+    from clinical_lakehouse.runtime.entry import open_lake
+
+    lake = open_lake({"root": str(place.root)})
+    latest = (
+        "WITH latest AS (SELECT max_by(run_id, checked_at) AS run_id FROM ops.quality_score) "
+        "SELECT table_name, check_name, state, rule_version, {} run_id, checked_at "
+        "FROM {} JOIN latest USING (run_id)"
+    )
+    found = [
+        row.asDict()
+        for figures, table in (("row_count, failed_count,", "ops.quality_result"),
+                               ("measured,", "ops.quality_table_result"))
+        for row in lake.query(latest.format(figures, table)).collect()
+    ]  # fmt: skip
+    if not found:
+        raise UsageError("nothing is judged yet; run clinical-lakehouse run data_quality")
+    judged = {row["table_name"] for row in found}
+    checks: dict[Table, list[Check]] = {}
+    for table, one in _every():
+        if table.name in judged:
+            checks.setdefault(table, []).append(one)
+    folder = out or place.root / "reports" / "expectations"
+    run = (found[0]["run_id"], found[0]["checked_at"])
+    count = store(folder, checks, found, run)
+    click.echo(f"{count} suites and their results: {folder / 'gx'}")
+
+
 def _found(check: str) -> list[tuple[Table, Check]]:
     """The checks of that name; UsageError lists like ones where there is none."""
-    from clinical_lakehouse.methods.quality.grammar import read_checks
-    from clinical_lakehouse.tables.catalog import all_tables
-    from clinical_lakehouse.tables.conf import conf_dir
-
-    tables = all_tables()
-    given = read_checks(conf_dir() / "quality", tables)
-    every = [
-        (table, one)
-        for name, table in tables.items()
-        for one in (*table.all_checks(), *given.get(name, ()))
-    ]
+    every = _every()
     found = [(t, one) for t, one in every if check in (one.name, f"{t.name}.{one.name}")]
     if not found:
         like = sorted({one.name for _, one in every if check.split(".")[-1] in one.name})[:8]
         said = f"; like it: {', '.join(like)}" if like else "; see clinical-lakehouse tables NAME"
         raise UsageError(f"no check {check!r}{said}")
     return found
+
+
+def _every() -> list[tuple[Table, Check]]:
+    """Every check with its table: of contracts, then of conf/quality."""
+    from clinical_lakehouse.methods.quality.grammar import read_checks
+    from clinical_lakehouse.tables.catalog import all_tables
+    from clinical_lakehouse.tables.conf import conf_dir
+
+    tables = all_tables()
+    given = read_checks(conf_dir() / "quality", tables)
+    return [
+        (table, one)
+        for name, table in tables.items()
+        for one in (*table.all_checks(), *given.get(name, ()))
+    ]
 
 
 def _meaning(table: Table, one: Check) -> list[tuple[str, str]]:
