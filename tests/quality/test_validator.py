@@ -4,10 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
+from clinical_lakehouse.cli import main
 from clinical_lakehouse.errors import ContractError
 from clinical_lakehouse.methods.quality.grammar import read_checks
 from clinical_lakehouse.operators.clinical_data_validator import ClinicalDataValidatorOperator
+from clinical_lakehouse.pages.quality_page import write_quality_page
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
@@ -67,7 +70,11 @@ def story(spark, tmp_path_factory):
         for table in (ops.QUALITY_RESULT, ops.ALERT_EVENT, *vars(ops_quality).values())
         if getattr(table, "name", "").startswith("ops.")
     }
-    return {**found, "told": told, "before": before, "run": run, "checks": checks}
+    pages = [
+        write_quality_page(lake, 0.95, folder / f"{n}.html").read_text(encoding="utf-8")
+        for n in (1, 2)
+    ]
+    return {**found, "told": told, "before": before, "lake": lake, "checks": checks, "pages": pages}
 
 
 def events(mended=False):
@@ -236,6 +243,29 @@ def test_the_same_run_again_leaves_the_same_tables(story):
     assert first["failing_checks"] == third["failing_checks"]
     per_run = sum(r["run_id"] == "next" for r in story["quality_result"])
     assert story["before"]["ops.quality_result"] == per_run + 10  # and the history
+
+
+def test_the_page_says_what_fails_where_and_what_is_not_as_usual_and_no_value(story):
+    page, again = story["pages"]
+    assert page == again
+    assert len(page.encode()) < 500_000
+    for said in (
+        "zip3_form", "{&#34;subject_key&#34;:2}", "What is not as usual", "all rows", "site 8",
+        "new: colour; dropped:", "Rows that wait, by owner", "Checks by kind", "ops.quality_score",
+    ):  # fmt: skip
+        assert said in page, said
+    assert page.count("<svg") >= 4
+    assert "Secret" not in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_history_and_failing_rows_of_a_check_are_shown(story):
+    root = ["--root", str(story["lake"].root)]
+    told = CliRunner().invoke(main, [*root, "quality", "history", "subject_key_unique"])
+    assert told.exit_code == 0 and "passed" in told.output and "next" in told.output
+    failing = CliRunner().invoke(
+        main, [*root, "quality", "history", "coverage_key_unique", "--failing"]
+    )
+    assert failing.exit_code != 0  # no row of it fails
 
 
 def test_a_fatal_check_fails_the_task_after_its_results_are_stored(run, tmp_path):
