@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from clinical_lakehouse.errors import ContractError
 from clinical_lakehouse.methods.quality.asked import Asked, asked
 from clinical_lakehouse.methods.quality.judgement import FAILED
-from clinical_lakehouse.methods.quality.one_pass import Rows, tallies
+from clinical_lakehouse.methods.quality.one_pass import Answers, tallies
 from clinical_lakehouse.methods.quality.past import step_rows
 from clinical_lakehouse.methods.quality.results import Verdict, verdict
 from clinical_lakehouse.methods.quality.schema_drift import as_contract, drift_of
@@ -42,8 +42,9 @@ class ClinicalDataValidatorOperator:
         Raises ContractError after that if a fatal check fails, so that what depends on the task
         does not run; SettingsError before anything is stored if a check cannot be asked.
         """
-        found, rows_of = self._judged(run)
-        samples = record_failures(run, found, rows_of)
+        found, answers = self._judged(run)
+        samples = record_failures(run, found, answers)
+        answers.forget()
         steps = step_rows(found, read_past(run), run.as_of)
         record_results(run, found, samples, steps)
         told = alert(run, self.source, found, steps)
@@ -58,8 +59,8 @@ class ClinicalDataValidatorOperator:
             "alerts": told,
         }
 
-    def _judged(self, run: Run) -> tuple[Verdict, Rows]:
-        """What the checks say, and how they read rows: as the contract has them."""
+    def _judged(self, run: Run) -> tuple[Verdict, Answers]:
+        """What the checks say, and what they read, as the contract has it."""
         made = {t.name: run.lake.read(t) for t in self.tables if run.lake.exists(t)}
         drifts = {t.name: drift_of(t, made[t.name]) for t in self.tables if t.name in made}
         tables = asked(self.tables, self.checks, drifts)
@@ -70,26 +71,27 @@ class ClinicalDataValidatorOperator:
                 return run.lake.read(table)
             return as_contract(table, made[name], drifts[name])
 
-        found = _answers(tables, rows_of, run) if tables else []
-        return verdict(tables, found, self.weights), rows_of
+        answers = Answers(rows_of)
+        found = _collected(tables, answers, run) if tables else []
+        return verdict(tables, found, self.weights), answers
 
 
-def _answers(tables: Sequence[Asked], rows_of: Rows, run: Run) -> list[Mapping[str, Any]]:
+def _collected(tables: Sequence[Asked], answers: Answers, run: Run) -> list[Mapping[str, Any]]:
     try:
-        found = tallies(tables, rows_of, run.as_of).collect()
+        found = tallies(tables, answers, run.as_of).collect()
     except PySparkException as error:
-        raise _culprit(tables, rows_of, run) from error
+        raise _culprit(tables, answers, run) from error
     return [row.asDict() for row in found]
 
 
-def _culprit(tables: Sequence[Asked], rows_of: Rows, run: Run) -> ContractError:
+def _culprit(tables: Sequence[Asked], answers: Answers, run: Run) -> ContractError:
     """The check that Spark cannot carry out, by its place; never Spark's text, which may hold a
     value."""
     for one in tables:
         for check in one.checks:
             measures = tuple(m for m in (check.measure,) if m and not m.table)
             try:
-                tallies([Asked(one.table, (check,), (), measures)], rows_of, run.as_of).collect()
+                tallies([Asked(one.table, (check,), (), measures)], answers, run.as_of).collect()
             except PySparkException as error:
                 reason = error.getCondition() or type(error).__name__
                 place = check.place or f"the contract of {one.table.name}"
