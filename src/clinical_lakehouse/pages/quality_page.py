@@ -35,14 +35,14 @@ GROUP BY category, kind, state ORDER BY category, kind, state""",
        count(*) OVER () AS all_count
 FROM ops.quality_result WHERE run_id = :run AND state IN ('failed', 'not_judged')
 ORDER BY array_position(array('fatal', 'error', 'warn'), severity), passed_ratio, table_name,
-         check_name LIMIT 150""",
+         check_name LIMIT 40""",
     ),
     "whole": Question(
         _JOB,
         """SELECT table_name, check_name, severity, kind, state, measured, against, low, high,
        detail
 FROM ops.quality_table_result WHERE run_id = :run AND (state <> 'passed' OR kind <> 'schema')
-ORDER BY state = 'passed', table_name, check_name LIMIT 100""",
+ORDER BY state = 'passed', table_name, check_name LIMIT 80""",
     ),
     "steps": Question(
         _JOB,

@@ -20,7 +20,7 @@ from clinical_lakehouse.rendering.page import (
 )
 
 _STATES = {"passed": "good", "failed": "bad", "not_judged": "watch", "not_applicable": "muted"}
-_SITES_DRAWN, _PLACES_DRAWN = 6, 20
+_SITES_DRAWN, _PLACES_DRAWN, _KEYS_SHOWN = 5, 20, 10  # colours are six
 _ALL = "All tables"
 
 
@@ -89,29 +89,43 @@ def failing(answer: Answer, failures: Answer) -> Section:
     if not answer.rows:
         quiet = Notices((Notice("good", "No check fails.", ""),), answer.source)
         return Section(title, lead, (answer.empty(title) if answer.missing else quiet,))
-    titles = ("Rows failing", "Rows judged", "Failing", "Tolerated")
+    titles = ("Failing", "Judged", "Share", "Tolerated")
     columns = (
-        Column("Table", "code"), Column("Check", "code"), Column("Severity", "state"),
-        Column("Kind"), *(Column(t, "number") for t in titles),
-        Column("Owner"), Column("Keys, up to five", "code"),
+        Column("Table and check", "code"), Column("Severity", "state"), Column("Kind"),
+        *(Column(t, "number") for t in titles), Column("Owner"),
     )  # fmt: skip
     rows = tuple(_failing_row(row) for row in answer.rows)
     more = answer.rows[0]["all_count"] - len(rows)
-    caption = f"{more:,} more fail; clinical-lakehouse quality history finds them." if more else ""
-    return Section(title, lead, (
-        Grid("Checks that fail", columns, rows, caption, answer.source), *_waiting(failures)
-    ))  # fmt: skip
+    caption = f"{more:,} more fail; the source finds them." if more else ""
+    grid = Grid("Checks that fail", columns, rows, caption, answer.source)
+    return Section(title, lead, (grid, *_keys(answer), *_waiting(failures)))
 
 
 def _failing_row(row: Row) -> tuple[str, ...]:
     share = row["failed_count"] / row["row_count"] if row["row_count"] else None
     return (
-        row["table_name"], row["check_name"], row["severity"],
+        f"{row['table_name']} {row['check_name']}",
+        row["severity"],
         (row["kind"] or "").replace("_", " "),
-        figures.count(row["failed_count"]), figures.count(row["row_count"]),
-        figures.percent(share, 2), figures.percent(row["max_failed_ratio"], 2),
-        row["owner"] or "", " ".join(row["sample_keys"] or ()),
-    )  # fmt: skip
+        figures.count(row["failed_count"]),
+        figures.count(row["row_count"]),
+        figures.percent(share, 2),
+        figures.percent(row["max_failed_ratio"], 2),
+        row["owner"] or "",
+    )
+
+
+def _keys(answer: Answer) -> Sequence[Block]:
+    known = [row for row in answer.rows if row["sample_keys"]][:_KEYS_SHOWN]
+    if not known:
+        return ()
+    rows = tuple(
+        (f"{row['table_name']} {row['check_name']}", ", ".join(row["sample_keys"][:2]))
+        for row in known
+    )
+    caption = "The first two; clinical-lakehouse quality history CHECK --failing lists all."
+    columns = (Column("Table and check", "code"), Column("Keys", "code"))
+    return (Grid("Rows of the gravest", columns, rows, caption, answer.source),)
 
 
 def _waiting(failures: Answer) -> Sequence[Block]:
@@ -138,10 +152,10 @@ def steps(answer: Answer) -> Section:
         quiet = Notices((Notice("good", "Nothing left its usual range.", text),), answer.source)
         return Section(title, lead, (answer.empty(title) if answer.missing else quiet,))
     titles = ("Now", "Usually", "Spread", "Earlier runs")
-    columns = (Column("Table", "code"), Column("Check", "code"), Column("Where"),
+    columns = (Column("Table and check", "code"), Column("Where"),
                *(Column(title, "number") for title in titles))  # fmt: skip
     rows = tuple(
-        (row["table_name"], row["check_name"], _where(row), f"{row['value']:.4g}",
+        (f"{row['table_name']} {row['check_name']}", _where(row), f"{row['value']:.4g}",
          f"{row['usual']:.4g}", f"{row['spread']:.2g}", figures.count(row["point_count"]))
         for row in answer.rows
     )  # fmt: skip
@@ -258,11 +272,11 @@ def whole_tables(answer: Answer) -> Section:
     if not answer.rows:
         return Section(title, lead, (answer.empty(title),))
     columns = (
-        Column("Table", "code"), Column("Check", "code"), Column("Kind"), Column("State", "state"),
+        Column("Table and check", "code"), Column("Kind"), Column("State", "state"),
         *(Column(t, "number") for t in ("Measured", "Against", "Least", "Most")), Column("Detail"),
     )  # fmt: skip
     rows = tuple(
-        (row["table_name"], row["check_name"], row["kind"], row["state"].replace("_", " "),
+        (f"{row['table_name']} {row['check_name']}", row["kind"], row["state"].replace("_", " "),
          *(_figure(row[name]) for name in ("measured", "against", "low", "high")),
          row["detail"] or "")
         for row in answer.rows
