@@ -56,9 +56,8 @@ def expectation(check: Check) -> Any:
         column = check.predicate.split("`")[1]
         return gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=mostly, **given)
     if check.kind == "volume":
-        return gxe.ExpectTableRowCountToBeBetween(
-            min_value=check.low, max_value=check.high, **given
-        )
+        low, high = (None if edge is None else int(edge) for edge in (check.low, check.high))
+        return gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high, **given)
     return gxe.UnexpectedRowsExpectation(unexpected_rows_query=_query(check), **given)
 
 
@@ -112,7 +111,7 @@ def _store_result(
 def _result(check: Check, row: Row) -> Any:
     from great_expectations.core import ExpectationValidationResult
 
-    judged, failed = row.get("row_count"), row.get("failed_count")
+    judged, failed = row.get("row_count"), row.get("failed_count") or 0
     result = {"observed_value": row.get("measured")} if judged is None else {
         "element_count": judged,
         "unexpected_count": failed,
