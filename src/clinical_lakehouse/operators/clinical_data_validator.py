@@ -42,28 +42,31 @@ class ClinicalDataValidatorOperator:
         Raises ContractError after that if a fatal check fails, so that what depends on the task
         does not run; SettingsError before anything is stored if a check cannot be asked.
         """
-        found, answers = self._judged(run)
-        samples = record_failures(run, found, answers)
-        answers.forget()
+        tables, answers = self._asked(run)
+        try:
+            found = verdict(tables, _collected(tables, answers, run), self.weights)
+            samples = record_failures(run, found, answers)
+        finally:
+            answers.forget()
         steps = step_rows(found, read_past(run), run.as_of)
         record_results(run, found, samples, steps)
         told = alert(run, self.source, found, steps)
         _refuse_fatal(found)
-        tables = [s.score for (dimension, _), s in found.scores.items() if dimension == "table"]
+        scores = [s.score for (dimension, _), s in found.scores.items() if dimension == "table"]
         return {
-            "tables": len(tables),
+            "tables": len(scores),
             "checks": len(found.outcomes),
             "failing_checks": sum(one.state == FAILED for one in found.outcomes),
             "steps": len(steps),
-            "lowest_score": round(min(tables, default=1.0), 4),
+            "lowest_score": round(min(scores, default=1.0), 4),
             "alerts": told,
         }
 
-    def _judged(self, run: Run) -> tuple[Verdict, Answers]:
-        """What the checks say, and what they read, as the contract has it."""
+    def _asked(self, run: Run) -> tuple[list[Asked], Answers]:
+        """What is asked of the tables that are made; their rows are read as the contract has
+        them."""
         made = {t.name: run.lake.read(t) for t in self.tables if run.lake.exists(t)}
         drifts = {t.name: drift_of(t, made[t.name]) for t in self.tables if t.name in made}
-        tables = asked(self.tables, self.checks, drifts)
 
         def rows_of(name: str) -> DataFrame:
             table = table_named(name)
@@ -71,12 +74,12 @@ class ClinicalDataValidatorOperator:
                 return run.lake.read(table)
             return as_contract(table, made[name], drifts[name])
 
-        answers = Answers(rows_of)
-        found = _collected(tables, answers, run) if tables else []
-        return verdict(tables, found, self.weights), answers
+        return asked(self.tables, self.checks, drifts), Answers(rows_of)
 
 
 def _collected(tables: Sequence[Asked], answers: Answers, run: Run) -> list[Mapping[str, Any]]:
+    if not tables:
+        return []
     try:
         found = tallies(tables, answers, run.as_of).collect()
     except PySparkException as error:
