@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.quality.asked import Asked, asked
-from clinical_lakehouse.methods.quality.one_pass import Answers, tallies
+from clinical_lakehouse.methods.quality.one_pass import tallies
 from clinical_lakehouse.methods.quality.results import verdict
 from clinical_lakehouse.methods.quality.schema_drift import Drift
 from clinical_lakehouse.quality.expectations import expectation
@@ -62,7 +62,7 @@ def _judge(rows: DataFrame, tables: list[Asked]) -> int:
     def rows_of(name: str) -> DataFrame:
         return rows if name == one.table.name else _none_of(empty, name)
 
-    found = [row.asDict() for row in tallies([given], Answers(rows_of), AS_OF).collect()]
+    found = [row.asDict() for row in tallies([given], rows_of, AS_OF).collect()]
     return len(verdict([given], found, WEIGHTS).failing)
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from clinical_lakehouse.errors import ContractError
 from clinical_lakehouse.methods.quality.asked import Asked, asked
 from clinical_lakehouse.methods.quality.judgement import FAILED
-from clinical_lakehouse.methods.quality.one_pass import Answers, tallies
+from clinical_lakehouse.methods.quality.one_pass import Rows, tallies
 from clinical_lakehouse.methods.quality.past import step_rows
 from clinical_lakehouse.methods.quality.results import Verdict, verdict
 from clinical_lakehouse.methods.quality.schema_drift import as_contract, drift_of
@@ -22,14 +22,19 @@ from clinical_lakehouse.operators.quality_records import (
     record_results,
 )
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.catalog import table_named
 from clinical_lakehouse.tables.contract import Check, Severity, Table
+
+# Spark tells its listeners the whole plan after each stage, so a job's price grows with the square
+# of its tables; with few of them, the price of a job counts.
+_BATCH = 8
 
 
 @dataclass(frozen=True)
 class ClinicalDataValidatorOperator:
-    """Judges `tables` by their contracts and by `checks` (of conf/quality, by table), all in one
-    Spark job; `weights` make scores of the results. `source` is the task that alerts."""
+    """Judges `tables` by their contracts and by `checks` (of conf/quality, by table), a few at
+    a time in one Spark job; `weights` make scores of the results. `source` is the task that alerts."""
 
     tables: tuple[Table, ...]
     checks: Mapping[str, Sequence[Check]]
@@ -42,12 +47,9 @@ class ClinicalDataValidatorOperator:
         Raises ContractError after that if a fatal check fails, so that what depends on the task
         does not run; SettingsError before anything is stored if a check cannot be asked.
         """
-        tables, answers = self._asked(run)
-        try:
-            found = verdict(tables, _collected(tables, answers, run), self.weights)
-            samples = record_failures(run, found, answers)
-        finally:
-            answers.forget()
+        tables, rows_of = self._asked(run)
+        found = verdict(tables, _collected(tables, rows_of, run), self.weights)
+        samples = record_failures(run, found, rows_of)
         steps = step_rows(found, read_past(run), run.as_of)
         record_results(run, found, samples, steps)
         told = alert(run, self.source, found, steps)
@@ -62,7 +64,7 @@ class ClinicalDataValidatorOperator:
             "alerts": told,
         }
 
-    def _asked(self, run: Run) -> tuple[list[Asked], Answers]:
+    def _asked(self, run: Run) -> tuple[list[Asked], Rows]:
         """What is asked of the tables that are made; their rows are read as the contract has
         them."""
         made = {t.name: run.lake.read(t) for t in self.tables if run.lake.exists(t)}
@@ -74,27 +76,26 @@ class ClinicalDataValidatorOperator:
                 return run.lake.read(table)
             return as_contract(table, made[name], drifts[name])
 
-        return asked(self.tables, self.checks, drifts), Answers(rows_of)
+        return asked(self.tables, self.checks, drifts), rows_of
 
 
-def _collected(tables: Sequence[Asked], answers: Answers, run: Run) -> list[Mapping[str, Any]]:
-    if not tables:
-        return []
+def _collected(tables: Sequence[Asked], rows_of: Rows, run: Run) -> list[Mapping[str, Any]]:
+    batches = [tables[at : at + _BATCH] for at in range(0, len(tables), _BATCH)]
     try:
-        found = tallies(tables, answers, run.as_of).collect()
+        found = in_two_threads([tallies(some, rows_of, run.as_of).collect for some in batches])
     except PySparkException as error:
-        raise _culprit(tables, answers, run) from error
-    return [row.asDict() for row in found]
+        raise _culprit(tables, rows_of, run) from error
+    return [row.asDict() for rows in found for row in rows]
 
 
-def _culprit(tables: Sequence[Asked], answers: Answers, run: Run) -> ContractError:
+def _culprit(tables: Sequence[Asked], rows_of: Rows, run: Run) -> ContractError:
     """The check that Spark cannot carry out, by its place; never Spark's text, which may hold a
     value."""
     for one in tables:
         for check in one.checks:
             measures = tuple(m for m in (check.measure,) if m and not m.table)
             try:
-                tallies([Asked(one.table, (check,), (), measures)], answers, run.as_of).collect()
+                tallies([Asked(one.table, (check,), (), measures)], rows_of, run.as_of).collect()
             except PySparkException as error:
                 reason = error.getCondition() or type(error).__name__
                 place = check.place or f"the contract of {one.table.name}"

@@ -14,7 +14,7 @@ from clinical_lakehouse.methods.quality.failing_rows import (
     samples,
 )
 from clinical_lakehouse.methods.quality.judgement import NOT_JUDGED
-from clinical_lakehouse.methods.quality.one_pass import Answers
+from clinical_lakehouse.methods.quality.one_pass import Rows
 from clinical_lakehouse.methods.quality.past import Past, past, recent, series
 from clinical_lakehouse.methods.quality.results import (
     Outcome,
@@ -42,7 +42,7 @@ _RULE_DDL = "table_name STRING, check_name STRING, rule_version STRING"
 Rule = tuple[str, str, str]
 
 
-def record_failures(run: Run, found: Verdict, answers: Answers) -> dict[Rule, Sequence[str]]:
+def record_failures(run: Run, found: Verdict, rows_of: Rows) -> dict[Rule, Sequence[str]]:
     """Bring ops.quality_failure up to date; up to five keys of rows that fail now, by check."""
     failing: dict[str, list[str]] = {}
     for one in found.outcomes:
@@ -52,7 +52,7 @@ def record_failures(run: Run, found: Verdict, answers: Answers) -> dict[Rule, Se
     is_known = run.lake.exists(QUALITY_FAILURE)
     if not failing and (not is_known or known.filter("is_failing").isEmpty()):
         return {}
-    now = failing_rows(found.asked, failing, answers) if failing else _nothing(known)
+    now = failing_rows(found.asked, failing, rows_of) if failing else _nothing(known)
     changes = changed(known, now, _rules(known, found.outcomes, judged=True), run.as_of)
     if is_known:
         made = [one.table.name for one in found.asked]

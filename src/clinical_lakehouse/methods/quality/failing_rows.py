@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.quality.asked import Asked, failing_predicate
-from clinical_lakehouse.methods.quality.one_pass import Answers, united, with_lookups
+from clinical_lakehouse.methods.quality.one_pass import Rows, united, with_lookups
 from clinical_lakehouse.tables.contract import Check, Phi, Table
 
 # A check that fails for more rows is a rule or a source to mend, not a list to work through.
@@ -17,21 +17,21 @@ _RULE = ("table_name", "check_name", "rule_version")
 
 
 def failing_rows(
-    asked: Sequence[Asked], failing: Mapping[str, Collection[str]], answers: Answers
+    asked: Sequence[Asked], failing: Mapping[str, Collection[str]], rows_of: Rows
 ) -> DataFrame:
     """One row per check, version and key of a failing row: severity, reason, owner, row_count.
 
     `failing` names the checks to look at, by table; all of a table's are found in one pass. Of a
     check the 10,000 keys with the least hash are listed.
     """
-    parts = [_of_table(one, failing[one.table.name], answers) for one in asked
+    parts = [_of_table(one, failing[one.table.name], rows_of) for one in asked
              if failing.get(one.table.name)]  # fmt: skip
     return united(parts)
 
 
-def _of_table(one: Asked, names: Collection[str], answers: Answers) -> DataFrame:
+def _of_table(one: Asked, names: Collection[str], rows_of: Rows) -> DataFrame:
     checks = [check for check in one.checks if check.name in names]
-    rows = with_lookups(answers.rows_of(one.table.name), one.lookups(), answers)
+    rows = with_lookups(rows_of(one.table.name), one.lookups(), rows_of)
     for number, check in enumerate(checks):
         if check.scope == "key":
             rows = _with_repeats(rows, check, f"_repeats_{number}")

@@ -1,11 +1,10 @@
-"""All checks of all tables in one Spark job: per table one aggregate of Columns.
+"""All checks of some tables in one Spark job: per table one aggregate of Columns.
 
 Sums of rows that fail are kept by site, study and source; what cannot be summed over these
 (repeated keys, averages, maxima) are other aggregates that read only their own columns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 
@@ -27,36 +26,12 @@ from clinical_lakehouse.tables.contract import Check, Lookup, Measure
 Rows = Callable[[str], DataFrame]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What other tables say, made once for all tables that ask: planning a scan of a Delta table
-    costs more than reading a small one. `forget` gives the memory back."""
-
-    rows_of: Rows
-    known: dict[Lookup, DataFrame] = field(default_factory=dict)
-
-    def to(self, look: Lookup) -> DataFrame:
-        """One row per key that the lookup joins by, its columns named `_key_<column>`."""
-        same = replace(look, on=tuple((its, its) for _, its in look.on))
-        if same not in self.known:
-            keys = [F.col(its).alias(f"_key_{its}") for _, its in look.on]
-            takes = [F.expr(sql).alias(name) for name, sql in look.takes]
-            rows = self.rows_of(look.table).filter(look.where)
-            self.known[same] = rows.groupBy(*keys).agg(*takes).cache()
-        return self.known[same]
-
-    def forget(self) -> None:
-        """Give up what was kept."""
-        for rows in self.known.values():
-            rows.unpersist()
-
-
-def tallies(asked: Sequence[Asked], answers: Answers, as_of: datetime) -> DataFrame:
+def tallies(asked: Sequence[Asked], rows_of: Rows, as_of: datetime) -> DataFrame:
     """One row per table and slice (part 'sums': the denominators, then the failing rows of each row
     check), per check with repeated keys (part 'keys': its number, then surplus rows), and per table
     and filter of measures ('whole', or the filter)."""
-    parts = [part for one in asked for part in _parts(one, answers, as_of)]
-    keyed = list(_keys(asked, answers.rows_of))
+    parts = [part for one in asked for part in _parts(one, rows_of, as_of)]
+    keyed = list(_keys(asked, rows_of))
     return united([*parts, *([_repeated(keyed, asked)] if keyed else [])])
 
 
@@ -68,9 +43,9 @@ def united(parts: Sequence[DataFrame]) -> DataFrame:
     return united(parts[:middle]).union(united(parts[middle:]))
 
 
-def _parts(one: Asked, answers: Answers, as_of: datetime) -> Iterator[DataFrame]:
-    rows = answers.rows_of(one.table.name)
-    yield _sums(one, with_lookups(rows, one.lookups(), answers))
+def _parts(one: Asked, rows_of: Rows, as_of: datetime) -> Iterator[DataFrame]:
+    rows = rows_of(one.table.name)
+    yield _sums(one, with_lookups(rows, one.lookups(), rows_of))
     for part, columns in _whole_parts(one, as_of).items():
         figures = rows.filter(part) if part != WHOLE else rows
         found = F.array(*(column.cast("double") for column in columns)).alias("found")
@@ -143,12 +118,15 @@ def _named(one: Asked, part: str) -> list[Column]:
     return [F.lit(one.table.name).alias("table_name"), F.lit(part).alias("part")]
 
 
-def with_lookups(rows: DataFrame, lookups: Sequence[Lookup], answers: Answers) -> DataFrame:
+def with_lookups(rows: DataFrame, lookups: Sequence[Lookup], rows_of: Rows) -> DataFrame:
     """Rows with what other tables say of each; a row stays one row, also one whose key is null."""
     for look in lookups:
-        same = [F.col(own) == F.col(f"_key_{its}") for own, its in look.on]
         keys = [f"_key_{its}" for _, its in look.on]
-        rows = rows.join(answers.to(look), reduce(Column.__and__, same), "left").drop(*keys)
+        named = [F.col(its).alias(key) for key, (_, its) in zip(keys, look.on, strict=True)]
+        takes = [F.expr(sql).alias(name) for name, sql in look.takes]
+        other = rows_of(look.table).filter(look.where).groupBy(*named).agg(*takes)
+        same = [F.col(own) == F.col(key) for key, (own, _) in zip(keys, look.on, strict=True)]
+        rows = rows.join(other, reduce(Column.__and__, same), "left").drop(*keys)
     return rows
 
 
