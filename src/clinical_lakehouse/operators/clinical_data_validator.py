@@ -34,7 +34,8 @@ _BATCH = 8
 @dataclass(frozen=True)
 class ClinicalDataValidatorOperator:
     """Judges `tables` by their contracts and by `checks` (of conf/quality, by table), a few at
-    a time in one Spark job; `weights` make scores of the results. `source` is the task that alerts."""
+    a time in one Spark job; `weights` make scores of the results, `source` is the task that
+    alerts."""
 
     tables: tuple[Table, ...]
     checks: Mapping[str, Sequence[Check]]
