@@ -61,7 +61,7 @@ def compose(run: Run) -> Metrics:
 def _gathered(run: Run) -> Gathered:
     """What all of the day's digests are made from."""
     read, since = run.lake.read, run.as_of - CHARTED - max(SPANS.values())
-    scores = read(QUALITY_SCORE).filter(F.col("checked_at") > since).filter("dimension = 'table'")
+    by_table = read(QUALITY_SCORE).filter(F.col("checked_at") > since).filter("dimension = 'table'")
     own_runs = F.col("parent_run_id").isNull() & F.col("state").isin(*_ENDS)
     newest = F.max_by("value", "window_end_date").alias("value")
     aurocs = read(MODEL_METRIC).filter("metric = 'auroc' AND value IS NOT NULL")
@@ -69,7 +69,7 @@ def _gathered(run: Run) -> Gathered:
     runs, scores, alerts, people, models, ((count),) = rows_of(
         [
             read(JOB_RUN).filter(own_runs & (F.col("recorded_at") > since)),
-            scores.groupBy("checked_at").agg(F.avg("score").alias("passed_ratio")),
+            by_table.groupBy("checked_at").agg(F.avg("score").alias("passed_ratio")),
             read(ALERT),
             _people(run),
             aurocs.groupBy("model_name").agg(newest).orderBy("model_name"),
