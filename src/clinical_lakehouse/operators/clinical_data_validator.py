@@ -26,8 +26,7 @@ from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.catalog import table_named
 from clinical_lakehouse.tables.contract import Check, Severity, Table
 
-# Spark tells its listeners the whole plan after each stage, so a job's price grows with the square
-# of its tables; with few of them, the price of a job counts.
+# One job of all tables holds the broadcasts of all look-ups and one huge plan in memory at once.
 _BATCH = 8
 
 
