@@ -9,7 +9,7 @@ import pytest
 from clinical_lakehouse.alerting.alerting import evaluate
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, QUALITY_RESULT
+from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT
 from clinical_lakehouse.tables.ops_alerting import (
     ALERT_ACKNOWLEDGEMENT,
     ALERT_GROUP,
@@ -18,6 +18,7 @@ from clinical_lakehouse.tables.ops_alerting import (
     RULE_STANDING,
     SILENCE,
 )
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 from tests.builders import rows
 
 NOON = datetime(2024, 6, 30, 12, tzinfo=UTC)
@@ -78,8 +79,8 @@ def test_killed_before_any_of_its_writes_and_started_again_it_tells_once(run, lo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Lakehouse, written.__name__, killed)
         if lost is RULE_STANDING:
-            run.lake.append(QUALITY_RESULT, rows(run.lake, QUALITY_RESULT,
-                            {"checked_at": NOON, "passed_ratio": 0.99}))  # fmt: skip
+            run.lake.append(QUALITY_SCORE, rows(run.lake, QUALITY_SCORE,
+                            {"checked_at": NOON, "dimension": "table", "score": 0.99}))  # fmt: skip
         evaluate.execute(run)
     evaluate.execute(at(run, 1))
     assert len(told(run.lake)) == 1
@@ -91,8 +92,9 @@ def test_killed_before_any_of_its_writes_and_started_again_it_tells_once(run, lo
 @pytest.mark.soak
 def test_a_rule_judges_what_quality_found_and_the_detectors_own_event_is_not_told_too(run):
     lake = run.lake
-    low = {"table_name": "silver.patient", "passed_ratio": 0.9, "checked_at": NOON}
-    lake.append(QUALITY_RESULT, rows(lake, QUALITY_RESULT, low, {**low, "check_name": "y"}))
+    low = {"dimension": "table", "slice": "silver.patient", "score": 0.9, "checked_at": NOON}
+    site = {**low, "dimension": "site", "slice": "7", "score": 0.1}
+    lake.append(QUALITY_SCORE, rows(lake, QUALITY_SCORE, low, site))
     saw(run, "quality_score", "warning", table="silver.patient")
     evaluate.execute(run)
     assert state(lake) == [("quality_score_low", "firing")]

@@ -20,8 +20,9 @@ from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
-from clinical_lakehouse.tables.ops import ALERT, QUALITY_RESULT
+from clinical_lakehouse.tables.ops import ALERT
 from clinical_lakehouse.tables.ops_alerting import ALERT_ACKNOWLEDGEMENT, SILENCE
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 from tests.builders import rows
 
 KEY = b"k" * 32
@@ -32,8 +33,8 @@ def run(spark, tmp_path_factory):
     """Two sites' exports are partial; a table is below its score."""
     lake = Lakehouse(spark, tmp_path_factory.mktemp("alerts") / "lake")
     made = Run(lake, load_settings("dev", environ={}), wall_clock(), "made")
-    low = {"table_name": "silver.visit", "passed_ratio": 0.5, "checked_at": made.as_of}
-    lake.append(QUALITY_RESULT, rows(lake, QUALITY_RESULT, low))
+    low = {"dimension": "table", "slice": "silver.visit", "score": 0.5, "checked_at": made.as_of}
+    lake.append(QUALITY_SCORE, rows(lake, QUALITY_SCORE, low))
     for site in ("3", "4"):
         found = Finding("export_partial", "critical", {"site": site}, 1, 0, "partial", made.as_of)
         emit(made, "source-intake-export", [found])

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from clinical_lakehouse.alerting.digest.gather import Gathered, digest_data, ends_at, told
 from clinical_lakehouse.alerting.digests import compose
 from clinical_lakehouse.alerting.notifications import deliver
-from clinical_lakehouse.tables.ops import JOB_RUN, QUALITY_RESULT
+from clinical_lakehouse.tables.ops import JOB_RUN
 from clinical_lakehouse.tables.ops_notifications import DIGEST
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 from clinical_lakehouse.tables.silver import SUBJECT
 from tests.alerting.conftest import mails
 from tests.builders import rows
@@ -89,9 +90,8 @@ def _fill(run) -> None:
              "recorded_at": MIDNIGHT - timedelta(hours=2)}
             for name, state in (("a", "success"), ("b", "failed"))
         ],
-        QUALITY_RESULT: [{
-            "run_id": "a", "table_name": "silver.patient", "check_name": "c", "row_count": 100,
-            "severity": "error", "failed_count": 9, "passed_ratio": 0.91,
+        QUALITY_SCORE: [{
+            "run_id": "a", "dimension": "table", "slice": "silver.patient", "score": 0.91,
             "checked_at": MIDNIGHT - timedelta(hours=3),
         }],
         SUBJECT: [

@@ -17,7 +17,7 @@ from clinical_lakehouse.alerting.rules.observations import (
     of_events,
     of_job_runs,
     of_model_metrics,
-    of_quality_results,
+    of_quality_scores,
 )
 from clinical_lakehouse.alerting.rules.rule import Rate, Rule
 from clinical_lakehouse.runtime import alerts
@@ -196,10 +196,9 @@ def test_events_and_runs_become_observations():
     assert [one.value for one in of_job_runs(rows + others)] == [value for _, value in runs]
 
 
-def test_quality_results_and_model_metrics_become_observations():
-    result = {"table_name": "t", "checked_at": NOON}
-    ratios = [{**result, "passed_ratio": ratio} for ratio in (1.0, 0.5)]
-    assert list(of_quality_results(ratios)) == [
+def test_quality_scores_and_model_metrics_become_observations():
+    score = {"dimension": "table", "slice": "t", "score": 0.75, "checked_at": NOON}
+    assert list(of_quality_scores([score])) == [
         Observation("quality_score", {"table": "t"}, 0.75, NOON)
     ]
     day = {"model_name": "m", "model_version": 3, "window_end_date": NOON.date()}

@@ -45,7 +45,7 @@ from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_models import MODEL_METRIC
-from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, JOB_RUN, QUALITY_RESULT
+from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, JOB_RUN
 from clinical_lakehouse.tables.ops_alerting import (
     ALERT_ACKNOWLEDGEMENT,
     ALERT_GROUP,
@@ -54,13 +54,14 @@ from clinical_lakehouse.tables.ops_alerting import (
     RULE_STANDING,
     SILENCE,
 )
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 
 # No rule looks further back; an input that is older is stale by any rule.
 _HISTORY = timedelta(days=100)
 
 
 @task(
-    reads=[ALERT_EVENT, QUALITY_RESULT, MODEL_METRIC, JOB_RUN, ALERT_ACKNOWLEDGEMENT, SILENCE],
+    reads=[ALERT_EVENT, QUALITY_SCORE, MODEL_METRIC, JOB_RUN, ALERT_ACKNOWLEDGEMENT, SILENCE],
     writes=[ALERT, ALERT_GROUP, RULE_STANDING, NOTIFICATION, ALERTING_ROUND],
 )
 def evaluate(run: Run) -> Metrics:
@@ -144,9 +145,8 @@ def _history(run: Run) -> list[DataFrame]:
         inside = (F.col(moment) > F.lit(since)) & (F.col(moment) <= F.lit(run.as_of))
         return read(table).filter(inside)
 
-    results = recent(QUALITY_RESULT, "checked_at").groupBy("table_name", "checked_at")
     return [
-        results.agg(F.avg("passed_ratio").alias("passed_ratio")),
+        recent(QUALITY_SCORE, "checked_at").filter("dimension = 'table'"),
         recent(MODEL_METRIC, "window_end_date"),
         recent(JOB_RUN, "recorded_at"),
         recent(ALERT_EVENT, "seen_at"),
@@ -157,7 +157,7 @@ def _series(history: Sequence[list[Row]]) -> observations.Observations:
     scores, metrics, job_runs, events = history
     return observations.collect(
         [
-            *observations.of_quality_results(scores),
+            *observations.of_quality_scores(scores),
             *observations.of_model_metrics(metrics),
             *observations.of_job_runs(job_runs),
             *observations.of_events(events),

@@ -27,8 +27,9 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.bronze import QUARANTINE
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.gold_models import MODEL_METRIC
-from clinical_lakehouse.tables.ops import ALERT, JOB_RUN, QUALITY_RESULT
+from clinical_lakehouse.tables.ops import ALERT, JOB_RUN
 from clinical_lakehouse.tables.ops_notifications import DIGEST, MESSAGE
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 from clinical_lakehouse.tables.silver import SUBJECT
 
 _ON_STUDY = ("on-study", "on-study-intervention", "on-study-observation", "follow-up")
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 
 @task(
-    reads=[JOB_RUN, QUALITY_RESULT, ALERT, MODEL_METRIC, QUARANTINE, SUBJECT],
+    reads=[JOB_RUN, QUALITY_SCORE, ALERT, MODEL_METRIC, QUARANTINE, SUBJECT],
     writes=[DIGEST, MESSAGE],
 )
 def compose(run: Run) -> Metrics:
@@ -60,8 +61,7 @@ def compose(run: Run) -> Metrics:
 def _gathered(run: Run) -> Gathered:
     """What all of the day's digests are made from."""
     read, since = run.lake.read, run.as_of - CHARTED - max(SPANS.values())
-    results = read(QUALITY_RESULT).filter(F.col("checked_at") > since)
-    per_table = results.groupBy("checked_at", "table_name").agg(F.avg("passed_ratio").alias("one"))
+    by_table = read(QUALITY_SCORE).filter(F.col("checked_at") > since).filter("dimension = 'table'")
     own_runs = F.col("parent_run_id").isNull() & F.col("state").isin(*_ENDS)
     newest = F.max_by("value", "window_end_date").alias("value")
     aurocs = read(MODEL_METRIC).filter("metric = 'auroc' AND value IS NOT NULL")
@@ -69,7 +69,7 @@ def _gathered(run: Run) -> Gathered:
     runs, scores, alerts, people, models, ((count),) = rows_of(
         [
             read(JOB_RUN).filter(own_runs & (F.col("recorded_at") > since)),
-            per_table.groupBy("checked_at").agg(F.avg("one").alias("passed_ratio")),
+            by_table.groupBy("checked_at").agg(F.avg("score").alias("passed_ratio")),
             read(ALERT),
             _people(run),
             aurocs.groupBy("model_name").agg(newest).orderBy("model_name"),

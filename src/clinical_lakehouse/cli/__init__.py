@@ -23,6 +23,7 @@ from clinical_lakehouse.cli.features import features
 from clinical_lakehouse.cli.meds import meds
 from clinical_lakehouse.cli.models import models
 from clinical_lakehouse.cli.place import Place, perform, placed
+from clinical_lakehouse.cli.quality import quality
 from clinical_lakehouse.cli.quarantine import quarantine
 from clinical_lakehouse.cli.raw_files import deidentify, simulate, view
 from clinical_lakehouse.cli.retrain import retrain
@@ -314,7 +315,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, retrain, scheduler)
-_REVIEWS = (quarantine, correct, coding, alerts, audit, models, features)
+_REVIEWS = (quarantine, correct, coding, quality, alerts, audit, models, features)
 _FILES = (simulate, view, deidentify, export_fhir, meds)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)

@@ -1,6 +1,7 @@
 """What a table is: columns, key, owner, checks and privacy, as frozen data."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from clinical_lakehouse.errors import ContractError
@@ -23,6 +24,24 @@ class Severity(StrEnum):
     WARN = "warn"
 
 
+# What kinds of checks there are, each with its category of Kahn's harmonised terms.
+CATEGORIES = {
+    "schema": "conformance",
+    "completeness": "completeness",
+    "validity": "conformance",
+    "uniqueness": "conformance",
+    "reference": "conformance",
+    "code": "conformance",
+    "freshness": "completeness",
+    "volume": "completeness",
+    "reconciliation": "completeness",
+    "distribution": "plausibility",
+    "cross_field": "plausibility",
+    "temporal": "plausibility",
+    "unit": "plausibility",
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: name, Spark SQL type (DDL string), meaning, privacy class and UCUM unit."""
@@ -42,11 +61,36 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """What rows of another table say of a row here: one answer per key, so no row is doubled.
+
+    `on` pairs own columns with the other's; `takes` names SQL aggregates over the other's rows that
+    share the key and fit `where`. Without a row on the other side each is null.
+    """
+
+    table: str
+    on: tuple[tuple[str, str], ...]
+    takes: tuple[tuple[str, str], ...]
+    where: str = "true"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A SQL aggregate over the rows that fit `where`, of the judged table or of `table`."""
+
+    expression: str
+    where: str = "true"
+    table: str = ""
+
+
+@dataclass(frozen=True)
 class Check:
     """A SQL predicate that holds for a good row, its name and its severity; null counts as passed.
 
     Scope "key": the predicate lists columns no two rows share. Scope "reference": `refers` names
-    own column, other table and its column.
+    own column, other table and its column, whose rows fit `refers_where`. Scope "table": `measure`
+    lies in [low, high], or within `high` of `against` as a ratio. Only rows that fit `where` are
+    judged; up to `max_failed_ratio` (0-1, a decimal) of them may fail.
     """
 
     name: str
@@ -54,6 +98,30 @@ class Check:
     severity: Severity = Severity.ERROR
     scope: str = "row"
     refers: tuple[str, str, str] | None = None
+    refers_where: str = "true"
+    kind: str = "validity"
+    where: str = "true"
+    max_failed_ratio: str = "0"
+    lookups: tuple[Lookup, ...] = ()
+    measure: Measure | None = None
+    against: Measure | None = None
+    low: float | None = None
+    high: float | None = None
+    owner: str = ""
+    why: str = ""
+    place: str = ""
+
+    @property
+    def version(self) -> str:
+        """Hash of what the check means: an edited check has another, so that its old results keep
+        theirs. Its name, owner, reason and place do not count."""
+        meaning = replace(self, name="", owner="", why="", place="")
+        return hashlib.sha256(repr(meaning).encode()).hexdigest()[:12]
+
+    @property
+    def category(self) -> str:
+        """Completeness, conformance or plausibility (Kahn et al. 2016, eGEMs 4(1):1244)."""
+        return CATEGORIES[self.kind]
 
 
 @dataclass(frozen=True)
@@ -137,13 +205,13 @@ def key(name: str, comment: str, nullable: bool = False) -> Column:
 
 def not_null(column: str) -> Check:
     """The column has a value in every row."""
-    return Check(f"{column}_not_null", f"`{column}` IS NOT NULL")
+    return Check(f"{column}_not_null", f"`{column}` IS NOT NULL", kind="completeness")
 
 
 def unique(*columns: str) -> Check:
     """No two rows share these columns."""
     keys = ", ".join(f"`{c}`" for c in columns)
-    return Check(f"{'_'.join(columns)}_unique", keys, scope="key")
+    return Check(f"{'_'.join(columns)}_unique", keys, scope="key", kind="uniqueness")
 
 
 def between(
@@ -162,10 +230,11 @@ def is_one_of(column: str, *values: str, severity: Severity = Severity.ERROR) ->
 
 def ordered(earlier: str, later: str, severity: Severity = Severity.WARN) -> Check:
     """`earlier` is not after `later`, where both are known."""
-    return Check(f"{earlier}_not_after_{later}", f"`{earlier}` <= `{later}`", severity)
+    predicate = f"`{earlier}` <= `{later}`"
+    return Check(f"{earlier}_not_after_{later}", predicate, severity, kind="temporal")
 
 
 def refers_to(column: str, other: Table, severity: Severity = Severity.WARN) -> Check:
     """Every value of the column is a key of the other table (its first key column)."""
-    refers = (column, other.name, other.key[0])
-    return Check(f"{column}_in_{other.short_name}", "true", severity, "reference", refers)
+    refers, name = (column, other.name, other.key[0]), f"{column}_in_{other.short_name}"
+    return Check(name, "true", severity, "reference", refers, kind="reference")

@@ -1,6 +1,6 @@
 """Ops: what ran, what it read and wrote, what the checks found, what is alerting."""
 
-from clinical_lakehouse.tables.contract import Column, Table, is_one_of
+from clinical_lakehouse.tables.contract import Column, Phi, Table, is_one_of
 
 _OWNER = "platform"
 _STATES = ("running", "success", "failed", "skipped", "cancelled", "timed_out", "killed")
@@ -222,6 +222,18 @@ QUALITY_RESULT = Table(
         Column("failed_count", "BIGINT", "Rows that failed.", False),
         Column("passed_ratio", "DOUBLE", "Passed rows over rows judged, 0-1.", False),
         Column("checked_at", "TIMESTAMP", "as_of of the run.", False),
+        Column("kind", "STRING", "completeness, validity, uniqueness, temporal, ..."),
+        Column("category", "STRING", "completeness, conformance or plausibility (Kahn 2016)."),
+        Column("state", "STRING", "passed, failed, not_applicable (no row) or not_judged."),
+        Column("max_failed_ratio", "DOUBLE", "The share of rows that may fail, 0-1."),
+        Column("rule_version", "STRING", "Hash of what the check meant in this run."),
+        Column("owner", "STRING", "Who mends what fails."),
+        Column(
+            "sample_keys",
+            "ARRAY<STRING>",
+            "Keys of up to five failing rows, no values.",
+            phi=Phi.PSEUDONYM,
+        ),
     ),
     retention_days=730,
 )

@@ -114,14 +114,11 @@ def of_job_runs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Observation]:
             yield Observation("pipeline_run_failed", {"job": row["job"]}, failed, at)
 
 
-def of_quality_results(rows: Iterable[Mapping[str, Any]]) -> Iterator[Observation]:
-    """Per run and table of ops.quality_result its score (0-1), the mean of its checks' passed
-    ratios, as `quality_score` by table."""
-    ratios: dict[tuple[str, datetime], list[float]] = defaultdict(list)
+def of_quality_scores(rows: Iterable[Mapping[str, Any]]) -> Iterator[Observation]:
+    """Per run and table of ops.quality_score its score (0-1), as `quality_score` by table."""
     for row in rows:
-        ratios[row["table_name"], in_utc(row["checked_at"])].append(row["passed_ratio"])
-    for (table, at), found in ratios.items():
-        yield Observation("quality_score", {"table": table}, sum(found) / len(found), at)
+        at = in_utc(row["checked_at"])
+        yield Observation("quality_score", {"table": row["slice"]}, row["score"], at)
 
 
 def of_model_metrics(rows: Iterable[Mapping[str, Any]]) -> Iterator[Observation]:

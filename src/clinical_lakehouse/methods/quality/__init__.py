@@ -1,0 +1,1 @@
+"""Data quality: checks from conf, one aggregate for all of them, failing rows, trends, scores."""
