@@ -104,6 +104,7 @@ def test_a_rule_judges_what_quality_found_and_the_detectors_own_event_is_not_tol
     assert standing.explanation.startswith("firing: ")
 
 
+@pytest.mark.soak
 def test_an_acknowledged_alert_is_not_repeated_until_it_is_worse(run):
     lake = run.lake
     saw(run, severity="warning", site="3")

@@ -6,6 +6,9 @@ from clinical_lakehouse.tables import ops, silver
 from clinical_lakehouse.tables.bronze import QUARANTINE
 from tests.ingestion.chain import SILVER, hashes, ingest, new_lake, write_lines
 
+# Three deliveries and a run after each take over a minute.
+pytestmark = pytest.mark.soak
+
 
 def _meta(version):
     return {"versionId": str(version), "lastUpdated": f"2024-01-0{version}T00:00:00Z"}

@@ -106,6 +106,7 @@ def test_keys_link_rows_of_different_types(ndjson):
     assert lake.read(silver.ENCOUNTER).join(sites, "organization_key", "anti").count() == 0
 
 
+@pytest.mark.soak
 def test_line_lost_or_doubled_on_the_way_is_an_error_that_names_file_and_line(run, tmp_path):
     people = [{"resourceType": "Patient", "id": name} for name in "pqr"]
     write_lines(tmp_path / "in" / "a.ndjson", people[0])

@@ -41,6 +41,7 @@ class Steps:
         return {"rows": 1}
 
 
+@pytest.mark.soak
 def test_a_repair_runs_what_failed_and_what_comes_after_with_the_same_clock(
     lake, tmp_path, monkeypatch
 ):

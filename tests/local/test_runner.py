@@ -358,6 +358,7 @@ def test_ledger_rows_hold_metrics_versions_and_parameters(tmp_path):
     assert opened["as_of"] == datetime(2024, 1, 2, tzinfo=UTC)
 
 
+@pytest.mark.soak
 def test_a_task_that_hangs_for_ever_does_not_keep_the_process(tmp_path):
     script = tmp_path / "hang.py"
     script.write_text(

@@ -134,6 +134,7 @@ def in_month(counted: Counter) -> Counter:
     return Counter({k: n for k, n in counted.items() if isinstance(k, tuple) and k[1] < end})
 
 
+@pytest.mark.soak
 def test_a_month_of_the_repositorys_bundle_is_whole():
     plan = make_plan(load_bundle("dev"), include_paused=True)
     lines = timetable(plan, START, START + MONTH)

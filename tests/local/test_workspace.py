@@ -117,6 +117,7 @@ def test_a_job_runs_on_the_lake_and_is_in_the_ledger(lake, tmp_path, monkeypatch
     assert lake.read(ops.JOB_RUN).filter("state = 'success'").count() == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("beside", [(), ("doze",)], ids=["alone", "beside another task"])
 def test_spark_work_over_its_time_is_cancelled(lake, tmp_path, monkeypatch, beside):
     monkeypatch.setattr("clinical_lakehouse.local.runner._PATIENCE_SECONDS", 20.0)

@@ -44,6 +44,7 @@ def test_the_month_of_a_population_drift_is_found_and_the_months_before_are_quie
     assert sum(right) >= 0.95 * TRIALS
 
 
+@pytest.mark.soak
 def test_trials_without_a_population_drift_are_quiet(monkeypatch):
     monkeypatch.setattr(person, "DRIFT_AGE_YEARS", 0)
     monkeypatch.setattr(person, "DRIFT_PHQ9_POINTS", 0)

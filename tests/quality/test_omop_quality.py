@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from clinical_lakehouse.quality.omop_quality import check
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.tables.omop_clinical import CDM_SOURCE, VISIT_OCCURRENCE
@@ -25,6 +27,7 @@ def test_without_ohdsis_files_it_says_what_to_set(run):
     assert not run.lake.exists(DQD_RESULT)
 
 
+@pytest.mark.soak
 def test_results_file_and_alert_are_the_same_however_often_it_runs(run, tmp_path):
     folder = write_files(tmp_path)
     lake = run.lake

@@ -190,6 +190,7 @@ def test_any_order_and_partitioning_of_silver_leaves_the_same_content(coded):
     assert {t.name: _content(coded.lake, t) for t in tables} == before
 
 
+@pytest.mark.soak
 def test_limits_ranges_coded_and_boolean_values_are_kept(coded):
     found = _by_key(coded.lake, omop.MEASUREMENT)
     limit, yes = found[31], found[34]
@@ -203,6 +204,7 @@ def test_limits_ranges_coded_and_boolean_values_are_kept(coded):
     assert survey.value_source_value == "266919005"
 
 
+@pytest.mark.soak
 def test_standard_concept_and_its_domain_decide_where_a_vocabulary_is_loaded(coded):
     systolic = coded.lake.read(omop.MEASUREMENT).filter("value_as_number = 120").collect()[0]
     assert (systolic.measurement_concept_id, systolic.unit_concept_id) == (3004249, 8876)
@@ -213,6 +215,7 @@ def test_standard_concept_and_its_domain_decide_where_a_vocabulary_is_loaded(cod
     assert 60 in _by_key(coded.lake, DEVICE_EXPOSURE), "its domain is Device"
 
 
+@pytest.mark.soak
 def test_one_to_many_map_gives_a_row_each_and_the_first_keeps_the_key(coded):
     drugs = _by_key(coded.lake, omop.DRUG_EXPOSURE)
     assert {k: drugs[k].drug_concept_id for k in (50, 51, 52)} == {50: 9, 51: 9, 52: 9}
@@ -227,6 +230,7 @@ def test_one_to_many_map_gives_a_row_each_and_the_first_keeps_the_key(coded):
     }
 
 
+@pytest.mark.soak
 def test_code_without_a_standard_concept_keeps_its_source_value_and_its_reason(coded):
     found = _by_key(coded.lake, omop.CONDITION_OCCURRENCE)
     assert (found[42].condition_concept_id, found[42].condition_source_value) == (0, "Z" * 50)
@@ -240,6 +244,7 @@ def test_code_without_a_standard_concept_keeps_its_source_value_and_its_reason(c
     assert reasons[("silver.condition", "Z" * 60)] == ("unknown_system", 1)
 
 
+@pytest.mark.soak
 def test_allergy_to_a_substance_is_an_observation_not_a_drug_taken(coded):
     allergy = _by_key(coded.lake, omop.OBSERVATION)[70]
     assert (allergy.observation_concept_id, allergy.value_as_concept_id) == (439224, 1728416)

@@ -47,6 +47,7 @@ def _held_out(run):
     return held.assign(is_event=inside)
 
 
+@pytest.mark.soak
 def test_evaluation_judges_rows_held_out_with_outcomes_known_at_training_and_is_repeatable(world):
     told = evaluate.execute(world)
     found = {

@@ -224,6 +224,7 @@ def test_trained_twice_leaves_one_version_and_the_same_row(trained):
     assert _versions(run) == before
 
 
+@pytest.mark.soak
 def test_killed_between_registry_and_table_trains_the_same_version_again(trained):
     run, _ = trained
     before = _versions(run)

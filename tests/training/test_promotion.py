@@ -175,6 +175,7 @@ def test_a_killed_promotion_is_finished_by_the_next_run_without_an_alert(dev, mo
     assert _alerts(dev) == []
 
 
+@pytest.mark.soak
 def test_in_prod_a_version_waits_for_its_approval(dev):
     _add(dev, 2)
     prod = replace(dev, settings=dev.settings.model_copy(update={"env": "prod"}))
@@ -213,6 +214,7 @@ def test_a_server_that_is_slow_with_a_canary_stops_it_and_nobody_is_asked_by_it_
     assert _in_use(prod) == tracking.InUse(1)
 
 
+@pytest.mark.soak
 def test_a_rollback_is_one_decision_and_the_bad_version_does_not_come_back(dev):
     _add(dev, 2)
     promote.execute(dev)
