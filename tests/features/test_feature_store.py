@@ -35,6 +35,9 @@ from clinical_lakehouse.tables.gold_standardization import CODE_MAP
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT_ANCESTOR
 from tests.builders import rows
 
+# Two deliveries and every task after each take over a minute; test_point_in_time is the quick part.
+pytestmark = pytest.mark.soak
+
 FIRST = datetime(2024, 3, 4, 12, tzinfo=UTC)  # a Monday
 SECOND = FIRST + timedelta(days=30)
 LATE, CORRECTED, DELETED, GONE, SAME, NEW = range(1, 7)
@@ -226,7 +229,6 @@ def test_a_run_again_with_the_same_clock_leaves_the_same_and_an_earlier_one_is_r
         feature_store.collect.execute(replace(run, as_of=FIRST))
 
 
-@pytest.mark.soak
 def test_ten_thousand_logged_reads_have_no_mismatch(story):
     store = OnlineFeatures(online_path(story["run"].lake.root))
     for _ in range(1000):
@@ -295,7 +297,6 @@ def _dying(calls):
     return valued
 
 
-@pytest.mark.soak
 def test_a_new_version_stands_beside_the_old_one_until_it_is_promoted(story, conf, monkeypatch):
     run, store = story["run"], OnlineFeatures(online_path(story["run"].lake.root))
     path = conf / "features" / "now.yml"

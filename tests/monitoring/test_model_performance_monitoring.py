@@ -123,6 +123,7 @@ def _content(run, table):
     return sorted(map(str, run.lake.read(table).collect()))
 
 
+@pytest.mark.soak
 def test_a_reversed_ranking_is_measured_and_alerts_once_however_often_it_is_watched(watched):
     told = measure.execute(watched)
     assert told["outcome"] == "measured"

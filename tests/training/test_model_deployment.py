@@ -62,6 +62,7 @@ def test_without_a_champion_nothing_is_scored_and_the_outcome_is_named(world):
     assert world.lake.read(PREDICTION).count() == 0
 
 
+@pytest.mark.soak
 def test_every_row_after_the_last_training_date_is_scored_once_and_keeps_its_first_moment(world):
     tracking.set_alias(world, NAME, "champion", 1)
     told = score.execute(world)
