@@ -120,6 +120,7 @@ def links(run):
         server.shutdown()
 
 
+@pytest.mark.soak
 def test_a_link_asks_and_its_button_takes_the_alert_once(run, links):
     """Mail scanners open links: a GET changes nothing."""
     (alert,) = run.lake.read(ALERT).filter("labels LIKE '%\"4\"%'").collect()

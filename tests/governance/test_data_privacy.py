@@ -104,6 +104,7 @@ def test_every_table_with_a_person_is_verified():
     assert wanted <= {table.name for table in verifiable(list(all_tables().values()))}
 
 
+@pytest.mark.soak
 def test_risk_of_known_classes_is_the_known_one_and_small_ones_alert(run):
     """Twelve alike and two alike: k 2, prosecutor 1/2 and mean 2/14, marketer 2/14, 2/14 small."""
     common = {"sex": "male", "birth_year": 1980, "zip3": "021"}

@@ -128,6 +128,7 @@ def test_there_are_at_least_twenty_classes_of_mutation():
     assert len(CLASSES) >= 20
 
 
+@pytest.mark.soak
 def test_verdicts_are_the_models_but_for_the_listed_differences(public):
     _check(public, 3_000, seed=11)
 

@@ -50,6 +50,7 @@ def bundle(tmp_path):
 TASKS = {"window": window, "whole": whole}
 
 
+@pytest.mark.soak
 def test_a_backfill_goes_on_where_it_stopped(lake, bundle, monkeypatch):
     place = open_here(lake, bundle, monkeypatch, TASKS)
     BROKEN_AT.add(FEBRUARY[1])

@@ -1,5 +1,7 @@
 """Contracts judge tables: each kind of check finds its planted row and nothing else."""
 
+import pytest
+
 from clinical_lakehouse.quality.data_quality import check
 from clinical_lakehouse.tables import ops, silver
 from tests.builders import rows
@@ -28,6 +30,7 @@ def test_each_kind_of_check_finds_its_planted_row(run):
     assert results["silver.encounter", "encounter_key_unique"].row_count == 3
 
 
+@pytest.mark.soak
 def test_score_below_the_limit_tells_of_one_event_however_often_it_runs(run):
     nobody = [{"encounter_key": n, "subject_key": 99} for n in range(4)]
     run.lake.append(silver.ENCOUNTER, rows(run.lake, silver.ENCOUNTER, *nobody))

@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from clinical_lakehouse.quality.measurement_quality import compare, judge, judge_sites
 from clinical_lakehouse.tables.gold_measurement_quality import MEASUREMENT_ANOMALY, SITE_ANOMALY
 from clinical_lakehouse.tables.gold_standardization import UNIT_CONVERSION
@@ -42,6 +44,7 @@ def _fill(lake) -> None:
         lake.append(table, rows(lake, table, *given))
 
 
+@pytest.mark.soak
 def test_what_is_planted_is_listed_once_with_its_range(run):
     _fill(run.lake)
     assert compare.execute(run) == {"measurement_count": 12}

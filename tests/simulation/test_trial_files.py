@@ -106,6 +106,7 @@ def test_valid_lines_are_valid_r4(trial: Written, resource_type: str) -> None:
         model.model_validate(made)
 
 
+@pytest.mark.soak
 def test_references_of_valid_resources_lead_somewhere(trial: Written) -> None:
     ids = {t: {made["id"] for made in trial.good(t)} for t in RESOURCE_TYPES}
 
@@ -122,6 +123,7 @@ def test_references_of_valid_resources_lead_somewhere(trial: Written) -> None:
                 assert target_id in ids[target]
 
 
+@pytest.mark.soak
 def test_memory_does_not_grow_with_the_number_of_subjects(tmp_path: Path) -> None:
     peaks = []
     for patients in (70, 280):

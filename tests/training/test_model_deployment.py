@@ -85,6 +85,7 @@ def test_every_row_after_the_last_training_date_is_scored_once_and_keeps_its_fir
     pd.testing.assert_frame_equal(made.reset_index(drop=True), again.reset_index(drop=True))
 
 
+@pytest.mark.soak
 def test_rows_after_as_of_are_not_scored(world):
     tracking.set_alias(world, NAME, "champion", 1)
     score.execute(replace(world, as_of=world.as_of.replace(month=2, day=13)))
