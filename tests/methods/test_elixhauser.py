@@ -6,12 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clinical_lakehouse.methods.comorbidity import prefixes
+from clinical_lakehouse.methods.comorbidity import pattern, prefixes
 from clinical_lakehouse.methods.elixhauser import (
     GROUPS,
     elixhauser_categories,
     elixhauser_score,
-    pattern,
 )
 
 # The R package comorbidity 1.1.0 tests that these codes, and no others, lie in two groups.

@@ -34,7 +34,7 @@ def build(run: Run) -> Metrics:
     measured = measures.only_measures(lake.read(omop_clinical.MEASUREMENT))
     happened = events.per_index_date(
         index,
-        events.visits(_encounters(run)),
+        events.visits(shown_encounters(run)),
         events.adverse_events(lake.read(silver.ADVERSE_EVENT)),
         events.doses(lake.read(silver.MEDICATION_ADMINISTRATION)),
         events.drugs(lake.read(omop_clinical.DRUG_EXPOSURE)),
@@ -46,7 +46,7 @@ def build(run: Run) -> Metrics:
     return {"feature_version": version, "delta_version": commit.version}
 
 
-def _encounters(run: Run) -> DataFrame:
+def shown_encounters(run: Run) -> DataFrame:
     """The encounters that the settings let features see."""
     encounters = run.lake.read(silver.ENCOUNTER)
     if not run.settings.completeness.hide_incomplete_encounters:

@@ -9,9 +9,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.features import events as wide_events
 from clinical_lakehouse.features import index_moments as moments
 from clinical_lakehouse.features.checked_reads import differing
+from clinical_lakehouse.features.feature_engineering import shown_encounters
 from clinical_lakehouse.features.feature_events import (
     SOURCES,
     absent_people,
@@ -63,19 +63,10 @@ def collect(run: Run) -> Metrics:
         told = {"noted_at": F.lit(run.as_of), "reason": F.lit("withdrawn-or-erased")}
         lake.append_missing(FEATURE_ABSENCE, lost.withColumns(told))
     tables = {name: lake.read(table) for name, table in _TABLES.items()}
-    tables[silver.ENCOUNTER.name] = _encounters(run)
+    tables[silver.ENCOUNTER.name] = shown_encounters(run)
     present = present_events(tables, lake.read(UNIT_FACTOR))
     done = lake.merge(FEATURE_EVENT, learnt(present, stored, patients, run.as_of), "is_gone")
     return {"new": done.inserted, "closed": done.updated, "removed": done.deleted}
-
-
-def _encounters(run: Run) -> DataFrame:
-    """The encounters that the settings let features see."""
-    encounters = run.lake.read(silver.ENCOUNTER)
-    if not run.settings.completeness.hide_incomplete_encounters:
-        return encounters
-    complete = run.lake.read(silver.ENCOUNTER_COMPLETENESS)
-    return wide_events.only_complete(encounters, complete)
 
 
 def _known(events: DataFrame) -> tuple[datetime | None, datetime | None]:

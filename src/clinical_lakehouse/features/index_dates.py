@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 # A Monday: the grid's dates lie whole steps from it, whoever enrols when.
-_FIRST_MONDAY = "1970-01-05"
+FIRST_MONDAY = date(1970, 1, 5)
 _OLDEST_YEARS = 90
 
 
@@ -34,9 +34,7 @@ def index_rows(subjects: DataFrame, patients: DataFrame, until: date, every_days
 
 def _grid(every_days: int) -> Column:
     """Grid dates from `enrolled_date` on and before `last_date`; none where it ends first."""
-    passed = F.pmod(
-        F.datediff(F.lit(_FIRST_MONDAY).cast("date"), "enrolled_date"), F.lit(every_days)
-    )
+    passed = F.pmod(F.datediff(F.lit(FIRST_MONDAY), "enrolled_date"), F.lit(every_days))
     first = F.date_add("enrolled_date", passed.cast("int"))
     final = F.date_sub("last_date", 1)
     step = F.make_interval(days=F.lit(every_days))

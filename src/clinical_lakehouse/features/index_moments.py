@@ -6,9 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.features.groups import Group
-from clinical_lakehouse.features.index_dates import index_rows
-
-_FIRST_MONDAY = date(1970, 1, 5)  # as the grid of index_dates
+from clinical_lakehouse.features.index_dates import FIRST_MONDAY, index_rows
 
 
 def index_moments(
@@ -42,7 +40,7 @@ def known_at(knowledge: str, as_of: datetime, floor: datetime) -> Column:
 
 def last_index_date(until: date, every_days: int) -> date:
     """The grid's last date before `until`."""
-    passed = (until - _FIRST_MONDAY).days - 1
+    passed = (until - FIRST_MONDAY).days - 1
     return until - timedelta(days=1 + passed % every_days)
 
 

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.methods.comorbidity import charlson_category, charlson_score, prefixes
+from clinical_lakehouse.methods.comorbidity import (
+    charlson_category,
+    charlson_score,
+    in_group,
+    plain_code,
+)
 from clinical_lakehouse.methods.elixhauser import elixhauser_categories, elixhauser_score
 from clinical_lakehouse.methods.scores.catalogue import FORMULAS
 from clinical_lakehouse.methods.scores.formula import Formula, scored
@@ -67,7 +72,7 @@ def _diagnosed(index: DataFrame, conditions: DataFrame) -> DataFrame:
     """Per participation and index date: diseases known, comorbidity groups, how many codes."""
     diagnoses = conditions.filter(F.col("condition_type_concept_id") != _CASE_REPORT_FORM)
     code = F.col("condition_source_value")
-    plain = F.upper(F.replace(code, F.lit("."), F.lit("")))
+    plain = plain_code(code)
     known = diagnoses.select(
         F.col("person_id").alias("subject_key"),
         F.col("condition_start_date").alias("day"),
@@ -87,13 +92,7 @@ def _diagnosed(index: DataFrame, conditions: DataFrame) -> DataFrame:
 
 
 def _diseases(plain: Column) -> Column:
-    found = [
-        F.when(
-            plain.rlike(f"^({'|'.join(prefixes(one.icd10))})") | plain.isin(*one.snomed.split()),
-            one.name,
-        )
-        for one in DISEASES
-    ]
+    found = [F.when(in_group(plain, one), one.name) for one in DISEASES]
     return F.array_compact(F.array(*found))
 
 

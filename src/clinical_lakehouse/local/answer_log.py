@@ -32,15 +32,17 @@ class AnswerLog:
     def close(self) -> None:
         """Leave what is noted to the job."""
         with self.lock:
-            if self.journal:
-                self.journal.close(remove=False)
-            self.journal = None
+            self._leave()
 
     def _current(self) -> Journal:
         now = wall_clock()
-        if self.journal and now - self.opened_at < _ROLLED_AFTER:
-            return self.journal
+        if now - self.opened_at >= _ROLLED_AFTER:
+            self._leave()
+        if self.journal is None:
+            self.journal, self.opened_at = open_journal(served_folder(self.root), new_run_id()), now
+        return self.journal
+
+    def _leave(self) -> None:
         if self.journal:
             self.journal.close(remove=False)
-        self.journal, self.opened_at = open_journal(served_folder(self.root), new_run_id()), now
-        return self.journal
+        self.journal = None

@@ -55,7 +55,8 @@ class Server:
         answered by its version, or where that fails by the version in use."""
         began, request_id = time.perf_counter(), new_run_id()
         now = self.in_use()
-        asked = [self._version_for(subject, now) for subject in _subjects(rows)]
+        rows = rows.assign(**{SUBJECT: pd.Series(_subjects(rows), rows.index, dtype=object)})
+        asked = [self._version_for(subject, now) for subject in rows[SUBJECT]]
         given: list[Answer | None] = [None] * len(rows)
         notes: list[Answer] = []
         for version in sorted(set(asked)):
@@ -63,7 +64,7 @@ class Server:
             found = self._asked(version, rows.iloc[places], places)
             notes += found
             if version != now.champion and any(one["risk"] is None for one in found):
-                found = self._asked(_number(now), rows.iloc[places], places)
+                found = self._asked(now.champion, rows.iloc[places], places)
                 notes += [{**one, "position": len(rows) + one["position"]} for one in found]
             for place, one in zip(places, found, strict=True):
                 given[place] = {name: one[name] for name in ("risk", "model_version")}
@@ -75,13 +76,11 @@ class Server:
     def in_use(self) -> tracking.InUse:
         """Which versions answer now. ModelError where none does, or the registry does not say."""
         try:
-            now = tracking.in_use(self.shelf, self.model_name)
+            return tracking.in_use(self.shelf, self.model_name)
         except LakehouseError:
             raise
         except Exception as error:
             raise ModelError(f"the registry cannot be asked: {type(error).__name__}") from None
-        _number(now)
-        return now
 
     def version(self, number: int) -> tuple[Any, dict[str, str]]:
         """A version's estimator and its inputs, loaded once."""
@@ -92,13 +91,12 @@ class Server:
 
     def _version_for(self, subject: int | None, now: tracking.InUse) -> int:
         if now.challenger is None or subject is None:
-            return _number(now)
+            return now.champion
         is_taken = bucket_of(subject, self.model_name, now.challenger) < now.share
-        return now.challenger if is_taken else _number(now)
+        return now.challenger if is_taken else now.champion
 
     def _asked(self, number: int, rows: pd.DataFrame, places: Sequence[int]) -> list[Answer]:
         """What a version says of rows: gold.served_answer rows, without a risk where it failed."""
-        subjects = _subjects(rows)
         try:
             model, kinds = self.version(number)
             inputs = as_inputs(rows, kinds)
@@ -108,7 +106,7 @@ class Server:
             raise
         except Exception:  # a model may fail in any way; which, no caller can mend
             found, counts = [None] * len(rows), [0] * len(rows)
-        told = zip(places, subjects, found, counts, strict=True)
+        told = zip(places, rows[SUBJECT], found, counts, strict=True)
         return [
             {"position": place, "model_name": self.model_name, "model_version": number,
              SUBJECT: subject, "risk": risk, "blank_count": count}
@@ -147,12 +145,12 @@ def application(server: Server) -> Starlette:
     """POST /invocations asks for risks, GET /ping says whether an answer could be given."""
 
     async def invocations(request: Request) -> JSONResponse:
-        body = b""
+        body = bytearray()
         async for part in request.stream():
             body += part
             if len(body) > _MOST_BYTES:
                 return _said(413, f"send at most {_MOST_BYTES} bytes in a request")
-        return await run_in_threadpool(_respond, lambda: server.answer(read_rows(body)))
+        return await run_in_threadpool(_respond, lambda: server.answer(read_rows(bytes(body))))
 
     async def ping(_: Request) -> JSONResponse:
         return await run_in_threadpool(_respond, lambda: _standing(server))
@@ -189,7 +187,7 @@ def serve(shelf: Shelf, model_name: str, place: tuple[str, int],
 
 def _standing(server: Server) -> Mapping[str, Any]:
     now = server.in_use()
-    server.version(_number(now))
+    server.version(now.champion)
     return {"model_name": server.model_name, "model_version": now.champion}
 
 
@@ -204,12 +202,6 @@ def _respond(way: Callable[[], Mapping[str, Any]]) -> JSONResponse:
 
 def _said(status: int, message: str) -> JSONResponse:
     return JSONResponse({"message": message}, status_code=status)
-
-
-def _number(now: tracking.InUse) -> int:
-    if now.champion is None:
-        raise ModelError("no version is in use yet; run model_deployment or `models approve`")
-    return now.champion
 
 
 def _subjects(rows: pd.DataFrame) -> list[int | None]:

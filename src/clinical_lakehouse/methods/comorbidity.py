@@ -1,6 +1,6 @@
 """Charlson comorbidity index: ICD-10 groups of Quan 2005, weights of Charlson 1987, as Columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column
@@ -98,25 +98,45 @@ GROUPS = (
 
 def charlson_category(code: Column) -> Column:
     """The comorbidity group that an ICD-10(-CM) or SNOMED CT code belongs to, else null."""
-    plain = F.upper(F.replace(code, F.lit("."), F.lit("")))
+    plain = plain_code(code)
     found = F.lit(None).cast("string")
     for group in GROUPS:
-        pattern = f"^({'|'.join(prefixes(group.icd10))})"
-        fits = plain.rlike(pattern) | plain.isin(*group.snomed.split())
-        found = F.when(fits, group.name).otherwise(found)
+        found = F.when(in_group(plain, group), group.name).otherwise(found)
     return found
 
 
 def charlson_score(categories: str) -> Column:
     """The index (INT, 0 or more) of an array column of groups; the milder form of a disease does
     not count beside the graver one."""
+    return weighted_index(GROUPS, categories)
+
+
+def weighted_index(groups: Sequence[Group], categories: str) -> Column:
+    """INT: the weights of the groups that an array column holds, added up; the milder form of a
+    disease does not count beside the graver one."""
     total = F.lit(0)
-    for group in GROUPS:
+    for group in groups:
         counts = F.array_contains(categories, group.name)
         if group.yields_to:
             counts &= ~F.array_contains(categories, group.yields_to)
         total += F.when(counts, group.weight).otherwise(0)
     return total
+
+
+def plain_code(code: Column) -> Column:
+    """A code as the groups' lists have it: upper case, without dots."""
+    return F.upper(F.replace(code, F.lit("."), F.lit("")))
+
+
+def in_group(plain: Column, group: Group) -> Column:
+    """BOOLEAN: a plain code is one of the group's, of ICD-10 or of SNOMED CT."""
+    of_icd10 = plain.rlike(pattern(group))
+    return of_icd10 | plain.isin(*group.snomed.split()) if group.snomed else of_icd10
+
+
+def pattern(group: Group) -> str:
+    """The regular expression of a group's ICD-10 codes, without dots."""
+    return f"^({'|'.join(prefixes(group.icd10))})"
 
 
 def prefixes(listed: str) -> Iterator[str]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
+MAD_TO_SIGMA = 1.4826  # of a normal distribution: 1 / 0.6745
+
 
 @dataclass(frozen=True)
 class CusumPoint:

@@ -3,7 +3,12 @@
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.methods.comorbidity import Group, prefixes
+from clinical_lakehouse.methods.comorbidity import (
+    Group,
+    in_group,
+    plain_code,
+    weighted_index,
+)
 
 _LUNG = "I278 I279 J40-J47 J60-J67 J684 J701 J703"
 _VESSELS = "I70 I71 I731 I738 I739 I771 I790 I792 K551 K558 K559 Z958 Z959"
@@ -95,23 +100,12 @@ GROUPS = (
 
 def elixhauser_categories(code: Column) -> Column:
     """ARRAY<STRING>: the groups (none, one or two) that an ICD-10(-CM) code belongs to."""
-    plain = F.upper(F.replace(code, F.lit("."), F.lit("")))
-    found = [F.when(plain.rlike(pattern(group)), group.name) for group in GROUPS]
+    plain = plain_code(code)
+    found = [F.when(in_group(plain, group), group.name) for group in GROUPS]
     return F.array_compact(F.array(*found))
 
 
 def elixhauser_score(categories: str) -> Column:
     """The van Walraven index (INT, -19 to 85) of an array column of groups; the milder form of a
     disease does not count beside the graver one."""
-    total = F.lit(0)
-    for group in GROUPS:
-        counts = F.array_contains(categories, group.name)
-        if group.yields_to:
-            counts &= ~F.array_contains(categories, group.yields_to)
-        total += F.when(counts, group.weight).otherwise(0)
-    return total
-
-
-def pattern(group: Group) -> str:
-    """The regular expression of a group's ICD-10 codes, without dots."""
-    return f"^({'|'.join(prefixes(group.icd10))})"
+    return weighted_index(GROUPS, categories)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import median
 
+from clinical_lakehouse.methods.control_charts import MAD_TO_SIGMA
 from clinical_lakehouse.methods.lab_analytes import analyte_of
 from clinical_lakehouse.methods.units import conversion
 
@@ -14,7 +15,6 @@ MIN_PERSONS = 5
 SIGMAS = 4.0
 # Populations of honest sites differ by this much on the log scale, however many people they have.
 BETWEEN_SITES_MIN = 0.05
-_MAD_TO_SIGMA = 1.4826  # of a normal distribution
 _MEDIAN_ERROR = 1.2533  # standard error of a median: sqrt(pi / 2) sigma / sqrt(n)
 _ALTERNATIVES = (
     *("mg/dL", "g/dL", "g/L", "mg/L", "ug/dL", "ug/L", "ng/mL", "ng/dL", "pg/mL"),
@@ -73,9 +73,9 @@ def _judge(level: SiteLevel, group: list[SiteLevel]) -> Suspicion | None:
         return None
     others = [o.log_median for o in group if o.site_key != level.site_key]
     center = median(others)
-    between = max(_MAD_TO_SIGMA * median(abs(o - center) for o in others), BETWEEN_SITES_MIN)
+    between = max(MAD_TO_SIGMA * median(abs(o - center) for o in others), BETWEEN_SITES_MIN)
     # The group's typical spread: a site of equal values would otherwise have no noise at all.
-    within = _MAD_TO_SIGMA * max(level.log_mad, median(o.log_mad for o in group))
+    within = MAD_TO_SIGMA * max(level.log_mad, median(o.log_mad for o in group))
     bound = SIGMAS * sqrt(between**2 + (_MEDIAN_ERROR * within) ** 2 / level.person_count)
     shift = level.log_median - center
     if abs(shift) <= bound:

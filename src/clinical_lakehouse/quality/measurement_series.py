@@ -3,9 +3,10 @@
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.control_charts import MAD_TO_SIGMA
+
 # From so many values on a person's median stands, whatever one of them is.
 VALUES_MIN = 3
-MAD_TO_SIGMA = 1.4826  # of a normal distribution: 1 / 0.6745
 # Values are written with few digits, so that a spread of nothing is no spread.
 LOG_SIGMA_MIN = 0.01
 _COLUMNS = (

@@ -45,10 +45,10 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class InUse:
-    """Versions that answer now: the version in use (None before the first), and a canary's with
-    the share of subjects (0-1) that it answers."""
+    """Versions that answer now: the version in use, and a canary's with the share of subjects
+    (0-1) that it answers."""
 
-    champion: int | None
+    champion: int
     challenger: int | None = None
     share: float = 0.0
 
@@ -142,13 +142,16 @@ def load_version(lake: Place, name: str, version: int) -> tuple[Any, dict[str, s
 
 
 def in_use(lake: Place, name: str) -> InUse:
-    """Which versions answer now, by the registry alone; in one question to it."""
+    """Which versions answer now, by the registry alone; in one question to it. ModelError where
+    none is in use."""
     with _refusals(f"the registry does not know the model {name!r}, or cannot be asked"):
         found = _client(lake).get_registered_model(_full_name(lake, name))
     aliases = {alias: int(version) for alias, version in found.aliases.items()}
+    if CHAMPION not in aliases:
+        raise ModelError("no version is in use yet; run model_deployment or `models approve`")
     challenger = aliases.get(CHALLENGER)
     share = float(found.tags.get(_SHARE, 0.0)) if challenger is not None else 0.0
-    return InUse(aliases.get(CHAMPION), challenger, share)
+    return InUse(aliases[CHAMPION], challenger, share)
 
 
 def get_alias_version(run: Run, name: str, alias: str) -> int | None:

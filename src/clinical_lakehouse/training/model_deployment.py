@@ -91,7 +91,7 @@ def promote(run: Run) -> Metrics:
     told = {"model_version": newest["model_version"], "champion": champion}
     outcome = _standing(run, newest, champion) or _canary_standing(run, newest, champion)
     who = None if outcome else _decider(run, newest)
-    _follow_canary(run, champion)
+    _follow_canary(run, _canary(run, champion))
     if who is None:
         return {"outcome": outcome or "waiting for approval", **told}
     change = (champion, newest["model_version"])
@@ -129,7 +129,7 @@ def advance(run: Run) -> Metrics:
     then = next_standing(plan, now, look, broken)
     row = look_row(canary, then, look, plan, run.as_of)
     run.lake.upsert(MODEL_CANARY, run.lake.frame(MODEL_CANARY, [row]))
-    _follow_canary(run, canary["champion_version"])
+    _follow_canary(run, open_canary([row], canary["champion_version"]))
     if then.state == LOST:
         emit(run, "model-deployment-advance", [_stopped(run, row)])
     return {"outcome": f"canary {then.state}", **_told(row)}
@@ -207,9 +207,8 @@ def _answered(run: Run, canary: Mapping[str, Any], plan: CanaryPlan) -> Answered
     return Answered(*counts)
 
 
-def _follow_canary(run: Run, champion: int | None) -> None:
+def _follow_canary(run: Run, canary: Mapping[str, Any] | None) -> None:
     """Let the registry's alias challenger follow the open canary, for servers look there."""
-    canary = _canary(run, champion)
     version, share = (canary["model_version"], canary["share_ratio"]) if canary else (None, 0.0)
     tracking.shadow_canary(run, run.settings.model.name, version, share)
 

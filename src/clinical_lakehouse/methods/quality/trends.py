@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from clinical_lakehouse.methods.control_charts import MAD_TO_SIGMA
+
 LEAST_POINTS = 8
-_SCALE, _LIMIT = 1.4826, 3.0
+_LIMIT = 3.0
 _KNOWN_WEEKDAY = 3  # points of one weekday that make a median of its own
 # The median of k points varies by about sqrt(1.57 / k) of one point's spread (pi/2, asymptotic).
 _MEDIAN_VARIANCE = math.pi / 2
@@ -77,4 +79,4 @@ def _steps(expected: Usual, value: float, floor: float) -> bool:
 
 def _mad(values: Sequence[float]) -> float:
     centre = median(values)
-    return _SCALE * median([abs(value - centre) for value in values])
+    return MAD_TO_SIGMA * median([abs(value - centre) for value in values])
