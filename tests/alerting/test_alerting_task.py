@@ -69,7 +69,7 @@ def test_an_event_becomes_one_alert_and_one_notification_however_often_it_is_eva
 def test_killed_before_any_of_its_writes_and_started_again_it_tells_once(run, lost, monkeypatch):
     """Whatever was written before the kill, the next evaluation ends as an undisturbed one."""
     saw(run, site="3")
-    written = Lakehouse.replace if lost is not ALERTING_ROUND else Lakehouse.append_rows
+    written = Lakehouse.replace if lost is not ALERTING_ROUND else Lakehouse.append
 
     def killed(lake, table, *given):
         if table is lost:

@@ -93,7 +93,7 @@ def test_killed_before_any_of_its_writes_and_started_again_it_pages_once(
     """Handed over once as well: what was stored as sent is tried again after its lease alone."""
     saw(run, 0)
     evaluate.execute(at(run, 0))
-    writes = (Lakehouse.upsert, Lakehouse.replace, Lakehouse.append_rows)
+    writes = (Lakehouse.upsert, Lakehouse.replace, Lakehouse.append)
 
     def killed(write):
         def call(lake, table, *given):

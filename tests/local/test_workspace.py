@@ -27,7 +27,7 @@ def remember(run):
     """Write as many bookmarks as asked for."""
     size = int(run.param("size"))
     rows = [{"reader": str(n), "table_name": "t", "table_version": n} for n in range(size)]
-    run.lake.append_rows(ops.BOOKMARK, rows)
+    run.lake.append(ops.BOOKMARK, rows)
     return {"row_count": size}
 
 
@@ -54,7 +54,7 @@ def late(run):
     began = wall_clock()
     while (wall_clock() - began).total_seconds() < 1.5:
         pass
-    run.lake.append_rows(ops.BOOKMARK, [{"reader": "x", "table_name": "t", "table_version": 1}])
+    run.lake.append(ops.BOOKMARK, [{"reader": "x", "table_name": "t", "table_version": 1}])
     return {}
 
 

@@ -92,6 +92,10 @@ def test_undeclared_tables_can_neither_be_read_nor_written(lake):
 
 def test_identifier_columns_leave_no_statistics_in_the_log(lake):
     lake.append(PERSON, _people(lake, (1, "Canary-Surname")))
+    lake.append(PERSON, [{"person_key": 2, "name": "Canary-Surname"}])
+    lake.merge(PERSON, [{"person_key": 1, "name": "Other Canary-Surname"}])
+    lake.replace(PERSON, [{"person_key": 2, "name": "Third Canary-Surname"}], "person_key = 2")
+    assert all("Canary-Surname" in name for name in _content(lake).values())
     log = lake.path(PERSON) / "_delta_log"
     assert not any(b"Canary-Surname" in f.read_bytes() for f in log.rglob("*") if f.is_file())
 

@@ -52,7 +52,7 @@ def _acknowledge(run: Run) -> str:
         "nonce": run.params.get("nonce") or None,
         "run_id": run.run_id,
     }
-    run.lake.upsert(ALERT_ACKNOWLEDGEMENT, run.lake.frame(ALERT_ACKNOWLEDGEMENT, [row]))
+    run.lake.upsert(ALERT_ACKNOWLEDGEMENT, [row])
     return alert.fingerprint[:12]
 
 
@@ -78,7 +78,7 @@ def _silence(run: Run) -> str:
         created_by=run.params["by"],
         reason=run.params["why"],
     )
-    run.lake.upsert(SILENCE, run.lake.frame(SILENCE, silence_rows([silence])))
+    run.lake.upsert(SILENCE, silence_rows([silence]))
     return silence.silence_id
 
 
@@ -101,5 +101,5 @@ def _unsilence(run: Run) -> str:
     if len(active) != 1:
         raise UsageError(f"{len(active)} silences start with {start!r}; see `alerts silences`")
     ended = {**active[0], "ends_at": max(run.as_of, in_utc(active[0]["starts_at"]))}
-    run.lake.merge(SILENCE, run.lake.frame(SILENCE, [ended]))
+    run.lake.merge(SILENCE, [ended])
     return str(ended["silence_id"])

@@ -1,12 +1,8 @@
 """The job alerting: rules judged, alerts brought up to date, and who is to be told of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from clinical_lakehouse.alerting.alert_state import SEVERITIES, Alert
 from clinical_lakehouse.alerting.alerting_round import (
@@ -36,12 +32,11 @@ from clinical_lakehouse.alerting.state_rows import (
 )
 from clinical_lakehouse.alerting.watchdog import Tick
 from clinical_lakehouse.alerting.webhook_payload import webhook_payload
-from clinical_lakehouse.runtime.reading import rows_of
+from clinical_lakehouse.runtime.reading import later_than
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_models import MODEL_METRIC
@@ -84,7 +79,7 @@ def _evaluated(run: Run, conf: AlertingConf) -> dict[str, int]:
         "notification_count": len(done.notifications),
     }
     ended = {"run_id": run.run_id, "evaluated_at": run.as_of, "event_version": version}
-    run.lake.append_rows(ALERTING_ROUND, [{**ended, **counts}])
+    run.lake.append(ALERTING_ROUND, [{**ended, **counts}])
     if conf.open_metrics:
         path = run.lake.root / conf.open_metrics
         write_open_metrics(path, done.standpoint.alerts.values(), observations.in_utc(run.as_of))
@@ -105,62 +100,44 @@ def alerting_conf(settings: Settings) -> AlertingConf:
 
 def _last_round(run: Run) -> Row:
     """When the last evaluation was, and how far it read."""
-    newest = run.lake.read(ALERTING_ROUND).orderBy(F.desc("evaluated_at"), F.desc("event_version"))
-    found = newest.limit(1).collect()
-    return found[0].asDict() if found else {"evaluated_at": None, "event_version": -1}
+    rounds = run.lake.rows(ALERTING_ROUND)
+    never = {"evaluated_at": None, "event_version": -1}
+    return max(rounds, key=lambda one: (one["evaluated_at"], one["event_version"]), default=never)
 
 
 def _stood(run: Run, last: Row) -> tuple[Seen, Standpoint]:
     """What detectors saw since the last evaluation and what the rules look at; and how things stood
     after it, with what people have acknowledged since."""
-    read, evaluated_at = run.lake.read, last["evaluated_at"]
-    taken = read(ALERT_ACKNOWLEDGEMENT).filter(F.col("acknowledged_at") > run.as_of - _HISTORY)
-    state = (ALERT, ALERT_GROUP, RULE_STANDING, SILENCE)
-    new = read(ALERT_EVENT, since=last["event_version"])
-    history = _history(run)
-    found = rows_of([*(read(table) for table in state), new, taken, *history])
-    alerts, groups, standings, silences, events, acknowledgements = found[: -len(history)]
-    known = alerts_of(alerts)
+    rows, evaluated_at = run.lake.rows, last["evaluated_at"]
+    known = alerts_of(rows(ALERT))
     stood = Standpoint(
         known,
-        groups_of(groups),
-        standings_of(standings),
-        Tick(observations.in_utc(evaluated_at)) if evaluated_at else None,
+        groups_of(rows(ALERT_GROUP)),
+        standings_of(rows(RULE_STANDING)),
+        Tick(evaluated_at) if evaluated_at else None,
     )
+    new = rows(ALERT_EVENT, since=last["event_version"])
     now = Tick(observations.in_utc(run.as_of))
-    seen = Seen(now, _series(found[-len(history) :]), events, silences_of(silences))
-    return seen, with_alerts(stood, acknowledged(known, acknowledgements))
+    seen = Seen(now, observed(run), new, silences_of(rows(SILENCE)))
+    taken = rows(ALERT_ACKNOWLEDGEMENT, later_than("acknowledged_at", run.as_of - _HISTORY))
+    return seen, with_alerts(stood, acknowledged(known, taken))
 
 
 def observed(run: Run) -> observations.Observations:
-    """The series that rules judge, of the last 100 days before the run's as_of."""
-    return _series(rows_of(_history(run)))
+    """The series that rules judge: what detectors and the run ledger wrote in the last 100 days
+    before the run's as_of."""
 
+    def recent(table: Table, moment: str) -> list[Row]:
+        since = later_than(moment, run.as_of - _HISTORY)
+        return run.lake.rows(table, f"{since} AND NOT {later_than(moment, run.as_of)}")
 
-def _history(run: Run) -> list[DataFrame]:
-    """What detectors and the run ledger wrote in the last 100 days before the run's as_of."""
-    read, since = run.lake.read, run.as_of - _HISTORY
-
-    def recent(table: Table, moment: str) -> DataFrame:
-        inside = (F.col(moment) > F.lit(since)) & (F.col(moment) <= F.lit(run.as_of))
-        return read(table).filter(inside)
-
-    return [
-        recent(QUALITY_SCORE, "checked_at").filter("dimension = 'table'"),
-        recent(MODEL_METRIC, "window_end_date"),
-        recent(JOB_RUN, "recorded_at"),
-        recent(ALERT_EVENT, "seen_at"),
-    ]
-
-
-def _series(history: Sequence[list[Row]]) -> observations.Observations:
-    scores, metrics, job_runs, events = history
+    scores = [row for row in recent(QUALITY_SCORE, "checked_at") if row["dimension"] == "table"]
     return observations.collect(
         [
             *observations.of_quality_scores(scores),
-            *observations.of_model_metrics(metrics),
-            *observations.of_job_runs(job_runs),
-            *observations.of_events(events),
+            *observations.of_model_metrics(recent(MODEL_METRIC, "window_end_date")),
+            *observations.of_job_runs(recent(JOB_RUN, "recorded_at")),
+            *observations.of_events(recent(ALERT_EVENT, "seen_at")),
         ]
     )
 
@@ -169,7 +146,7 @@ def _hand_over(run: Run, notifications: tuple[Notification, ...]) -> None:
     """Write down who is to be told what; an evaluation done again adds nothing."""
     rows = [_notification(run, one) for one in notifications]
     if rows:
-        run.lake.append_missing(NOTIFICATION, run.lake.frame(NOTIFICATION, rows))
+        run.lake.append_missing(NOTIFICATION, rows)
 
 
 def _notification(run: Run, told: Notification) -> Row:
@@ -214,10 +191,6 @@ def _keep(run: Run, conf: AlertingConf, before: Standpoint, done: Round) -> None
         (ALERT_GROUP, group_rows(after.groups), after.groups != before.groups),
         (RULE_STANDING, judged(), after.standings != before.standings),
     ]
-    in_two_threads(
-        [
-            partial(run.lake.replace, table, run.lake.frame(table, rows))
-            for table, rows, is_new in changed
-            if is_new
-        ]
-    )
+    for table, rows, is_new in changed:
+        if is_new:
+            run.lake.replace(table, rows)

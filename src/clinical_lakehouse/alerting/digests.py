@@ -54,7 +54,7 @@ def compose(run: Run) -> Metrics:
             rows.append(_row(run, data, found))
             messages |= {one.message_id: one for one in _letters(office, audience, data)}
     new = _queue(run, messages)
-    run.lake.upsert(DIGEST, run.lake.frame(DIGEST, rows))
+    run.lake.upsert(DIGEST, rows)
     return {"digests": len(rows), "messages_new": new}
 
 
@@ -129,5 +129,5 @@ def _queue(run: Run, messages: Mapping[str, Message]) -> int:
     there = run.lake.read(MESSAGE).filter(F.col("message_id").isin(sorted(messages)))
     known = {row["message_id"] for row in there.select("message_id").collect()}
     new = [one for name, one in messages.items() if name not in known]
-    run.lake.append_rows(MESSAGE, [{**one.row, "revision": 0} for one in new])
+    run.lake.append(MESSAGE, [{**one.row, "revision": 0} for one in new])
     return len(new)

@@ -1,14 +1,11 @@
 """The job notifications: people paged, step by step, and every message brought to its channel."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
 
 from clinical_lakehouse.alerting.alert_state import FIRING, Alert, Sighting
 from clinical_lakehouse.alerting.alerting import alerting_conf
@@ -39,11 +36,10 @@ from clinical_lakehouse.alerting.watchdog import Attempt, watch_alerting, watch_
 from clinical_lakehouse.errors import LakehouseError, SettingsError
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
-from clinical_lakehouse.runtime.reading import rows_of
+from clinical_lakehouse.runtime.reading import later_than
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, BOOKMARK
 from clinical_lakehouse.tables.ops_alerting import (
@@ -114,18 +110,16 @@ def _office(run: Run) -> Office:
 
 
 def _stood(run: Run, office: Office) -> _Stood:
-    """Everything that the round needs to know, read at once."""
-    read, since = run.lake.read, bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
-    told = read(NOTIFICATION).filter(F.col("decided_at") > run.as_of - _TOLD).orderBy("decided_at")
+    """Everything that the round needs to know."""
+    rows, since = run.lake.rows, bookmarks(run, _READER).get(ALERT_EVENT.name, -1)
+    told = rows(NOTIFICATION, later_than("decided_at", run.as_of - _TOLD))
     # At the first run, events of the last day.
-    events = read(ALERT_EVENT, since=since).filter(F.col("seen_at") > run.as_of - _DAY)
-    others = (ALERT, ALERT_ACKNOWLEDGEMENT, SILENCE, ESCALATION)
-    last = read(ALERTING_ROUND).agg(F.max("evaluated_at").alias("at"))
-    found = rows_of([told, events, *(read(table) for table in others), last])
-    receivers = _receivers(office, found[0])
-    alerts = acknowledged(alerts_of(found[2]), found[3])
+    events = rows(ALERT_EVENT, later_than("seen_at", run.as_of - _DAY), since=since)
+    receivers = _receivers(office, sorted(told, key=lambda row: row["decided_at"]))
+    alerts = acknowledged(alerts_of(rows(ALERT)), rows(ALERT_ACKNOWLEDGEMENT))
     named = {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
-    return _Stood(named, found[1], silences_of(found[4]), found[5], found[6][0]["at"])
+    last = max((row["evaluated_at"] for row in rows(ALERTING_ROUND)), default=None)
+    return _Stood(named, events, silences_of(rows(SILENCE)), rows(ESCALATION), last)
 
 
 def _receivers(office: Office, told: Iterable[Row]) -> dict[str, str]:
@@ -152,12 +146,10 @@ def _escalated(
 
 def _move_on(run: Run, moved: Sequence[Row], events: Sequence[Row], version: int) -> None:
     """Write down how far the escalations are, and which events are dealt with."""
-    todo: list[Callable[[], object]] = []
     if moved:
-        todo.append(partial(run.lake.upsert, ESCALATION, run.lake.frame(ESCALATION, moved)))
+        run.lake.upsert(ESCALATION, moved)
     if events:
-        todo.append(partial(move_bookmarks, run, _READER, {ALERT_EVENT.name: version}))
-    in_two_threads(todo)
+        move_bookmarks(run, _READER, {ALERT_EVENT.name: version})
 
 
 def _not_quiet(run: Run, stood: _Stood, now: datetime) -> list[tuple[Alert, str]]:
@@ -224,20 +216,27 @@ def _contacts(shift: Any) -> Mapping[str, str]:
 def _known(run: Run, new: Iterable[Message], now: datetime) -> dict[str, Message]:
     """Messages of open groups, of the last day, and what there is of those that are new."""
     concerned = list(new)
-    about = F.col("settled_at") > F.lit(now - _DAY)
-    about |= F.col("message_id").isin(sorted({one.message_id for one in concerned}))
-    about |= F.col("alert_id").isin(sorted({one.alert_id for one in concerned if one.alert_id}))
-    own_group, is_open = Window.partitionBy("group_id"), F.col("state").isin(QUEUED, SENT)
-    stands = _as_it_stands(run.lake.read(MESSAGE).filter(F.col("created_at") > now - _TOLD))
-    grouped = stands.withColumn("_is_waiting", F.bool_or(is_open).over(own_group))
-    found = grouped.filter(about | F.col("_is_waiting")).drop("_is_waiting")
-    return _by_id(Message.of(row) for row in rows_of([found])[0])
+    ids = {one.message_id for one in concerned}
+    alerts = {one.alert_id for one in concerned if one.alert_id}
+    stands = _as_it_stands(run.lake.rows(MESSAGE, later_than("created_at", now - _TOLD)))
+    open_groups = {row["group_id"] for row in stands if row["state"] in (QUEUED, SENT)}
+
+    def concerns(row: Row) -> bool:
+        is_fresh = row["settled_at"] is not None and row["settled_at"] > now - _DAY
+        named = row["message_id"] in ids or row["alert_id"] in alerts
+        return is_fresh or named or row["group_id"] in open_groups
+
+    return _by_id(Message.of(row) for row in stands if concerns(row))
 
 
-def _as_it_stands(messages: DataFrame) -> DataFrame:
+def _as_it_stands(messages: Iterable[Row]) -> list[Row]:
     """Each message's last state; every change of one is a row of its own."""
-    newest = F.max_by(F.struct(*messages.columns), "revision").alias("newest")
-    return messages.groupBy("message_id").agg(newest).select("newest.*")
+    newest: dict[str, Row] = {}
+    for row in messages:
+        known = newest.get(row["message_id"])
+        if known is None or row["revision"] > known["revision"]:
+            newest[row["message_id"]] = row
+    return list(newest.values())
 
 
 def _taken_back(
@@ -300,9 +299,9 @@ class _Attentive:
         return self.channel.send(envelope, now)
 
     def _is_taken(self, alert_id: str) -> bool:
-        taken = self.run.lake.read(ALERT_ACKNOWLEDGEMENT)
-        since = F.col("acknowledged_at") >= self.run.as_of
-        return not taken.filter(since & (F.col("fingerprint") == alert_id)).isEmpty()
+        is_it = f"fingerprint = '{alert_id}'"
+        taken = self.run.lake.rows(ALERT_ACKNOWLEDGEMENT, is_it)
+        return any(row["acknowledged_at"] >= self.run.as_of for row in taken)
 
 
 @dataclass(frozen=True)
@@ -342,7 +341,7 @@ def _store(run: Run, messages: Iterable[Message]) -> dict[str, Message]:
     kept = {
         one.message_id: replace(one, revision=one.revision + 1) for one in _by_id(messages).values()
     }
-    run.lake.append_rows(MESSAGE, [one.row for one in kept.values()])
+    run.lake.append(MESSAGE, [one.row for one in kept.values()])
     return kept
 
 

@@ -101,8 +101,7 @@ def derive(run: Run) -> Metrics:
     why = {"why": "The first version of the group.", "decided_at": run.as_of}
     rows = [{**first, **why, **_named(g)} for g in groups if g.name not in using]
     if rows:
-        new = run.lake.frame(FEATURE_PROMOTION, rows)
-        run.lake.append_missing(FEATURE_PROMOTION, new)
+        run.lake.append_missing(FEATURE_PROMOTION, rows)
     return {"version_count": len(groups), "written_count": sum(counts)}
 
 
@@ -255,7 +254,7 @@ def _describe(run: Run, groups: Sequence[Group], known: Definitions) -> None:
             made = before["made_at"] if before else run.as_of
             rows.append({**_named(group), "definition": as_json(group), "made_at": made})
     if rows:
-        run.lake.upsert(FEATURE_VERSION, run.lake.frame(FEATURE_VERSION, rows))
+        run.lake.upsert(FEATURE_VERSION, rows)
 
 
 @task(reads=[FEATURE_VALUE, FEATURE_PROMOTION, FEATURE_VERSION, FEATURE_ABSENCE])

@@ -55,13 +55,13 @@ def _sign_drop(run: Run, row: Mapping[str, Any], rows: Sequence[bytes]) -> None:
         )
     days, signer = run.settings.retention.data_retention_days, Signer(audit_seed(run))
     dropped = dropped_segment(row, wall_clock(), days, signer)
-    run.lake.merge(AUDIT_SEGMENT, run.lake.frame(AUDIT_SEGMENT, [dropped]))
+    run.lake.merge(AUDIT_SEGMENT, [dropped])
 
 
 def _forget(run: Run, row: Mapping[str, Any]) -> None:
     """The day's rows go after their drop is signed; so a run killed in between goes on here."""
     day = row["segment_date"].isoformat()
-    run.lake.replace(AUDIT, run.lake.frame(AUDIT, []), f"segment_date = DATE '{day}'")
+    run.lake.replace(AUDIT, [], f"segment_date = DATE '{day}'")
     one = Change(row["root_hash"], "drop-segment", AUDIT.name, day, "retention")
     record(run, expire.name, "retention", [one])
 
@@ -79,7 +79,7 @@ def seal(run: Run) -> Metrics:
     for day in sorted(set(new) - done):
         row = sealed_segment([*known, *rows], day, new[day], signer)
         rows.append({**row, "sealed_at": at, "run_id": run.run_id})
-    run.lake.append_rows(AUDIT_SEGMENT, rows)
+    run.lake.append(AUDIT_SEGMENT, rows)
     return {"days_sealed": len(rows), "rows_sealed": sum(row["row_count"] for row in rows)}
 
 

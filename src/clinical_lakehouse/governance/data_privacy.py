@@ -42,8 +42,7 @@ def assess_risk(run: Run) -> Metrics:
     there = [one for one in wanted if run.lake.exists(table_named(one.table))]
     rows = [_assessed(run, one) for one in there]
     if rows:
-        frame = run.lake.frame(REIDENTIFICATION_RISK, rows)
-        run.lake.merge(REIDENTIFICATION_RISK, frame)
+        run.lake.merge(REIDENTIFICATION_RISK, rows)
     small = [row for row in rows if row["is_below_smallest_class"]]
     emit(run, assess_risk.name, [_finding(run, row) for row in small])
     return {"tables_assessed": len(rows), "below_smallest_class": len(small)}

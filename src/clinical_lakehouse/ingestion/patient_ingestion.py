@@ -94,7 +94,7 @@ def land(run: Run) -> Metrics:
     stored = {**landed, **_stored(run, new)}
     check_lines(pending, stored, partial(_stored_lines, run))
     empty = [file for file in new if file.file_id not in stored]
-    run.lake.append_rows(ops.LANDING_FILE, [empty_row(file, run.as_of) for file in empty])
+    run.lake.append(ops.LANDING_FILE, [empty_row(file, run.as_of) for file in empty])
     return {
         "files_found": len(found.names),
         "files_new": len(new),
@@ -306,7 +306,7 @@ def publish(run: Run) -> Metrics:
     views = in_two_threads([partial(compiled, view) for view in _touched(run, affected)])
     in_two_threads([partial(write, view) for view in views])
     _note_unread(run, views, since, versions)
-    run.lake.replace(PUBLISH_SCOPE, run.lake.frame(PUBLISH_SCOPE, []))
+    run.lake.replace(PUBLISH_SCOPE, [])
     move_bookmarks(run, _PUBLISH, versions)
     kept = left_in_bronze(run.lake.read(FHIR_RESOURCE), _EXPECTED, _PERSONAL)
     return {"tables_written": len(views), "mode": _mode(run), **kept}

@@ -90,7 +90,7 @@ def _write_down(run: Run, counts: dict[str, int]) -> None:
         for reason, count in sorted(counts.items())
         if reason not in known
     ]
-    run.lake.append_rows(QUARANTINE_DECISION, rows)
+    run.lake.append(QUARANTINE_DECISION, rows)
     decision, why = run.params["decision"], run.params["why"]
     changes = [
         Change(run.run_id, decision, QUARANTINE.name, reason, reason, why=why)

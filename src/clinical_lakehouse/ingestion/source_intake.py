@@ -62,7 +62,7 @@ def _exported(run: Run, wire: Wire, batch: Batch) -> Exported:
 
 def _record(run: Run, batch: Batch, result: Exported) -> None:
     row = bulk_batch.row_of(batch, result, run)
-    run.lake.merge(ops.BULK_EXPORT, run.lake.frame(ops.BULK_EXPORT, [row]))
+    run.lake.merge(ops.BULK_EXPORT, [row])
 
 
 @task(writes=[ops.DATABASE_EXTRACT], params={"landing": ""})

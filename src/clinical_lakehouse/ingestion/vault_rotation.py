@@ -34,7 +34,7 @@ def rotate(run: Run) -> Metrics:
     if count:
         _seal_again(run, keys)
     if not run.lake.read(SEALED_KEY).filter(F.col("key_id") != keys.seal[0]).isEmpty():
-        run.lake.replace(SEALED_KEY, run.lake.frame(SEALED_KEY, [sealed_row(keys)]))
+        run.lake.replace(SEALED_KEY, [sealed_row(keys)])
     return {"rows_resealed": count}
 
 

@@ -67,7 +67,7 @@ class Watch:
         except SettingsError as error:
             self.listen(Noticed(f"nobody is told of this run: {error}"))
             return
-        lake.append_rows(MESSAGE, [{**one.row, "revision": 0} for one in found])
+        lake.append(MESSAGE, [{**one.row, "revision": 0} for one in found])
 
     def _messages(self, office: Office) -> Iterable[Message]:
         mail = next((c.name for c in office.channels.values() if c.kind == "smtp"), None)

@@ -98,7 +98,7 @@ def _keep(
     where = "model_name = '{model_name}' AND model_version = {model_version}".format(**key)
     where += f" AND window_end_date = DATE '{until}'"
     if filled or run.lake.exists(DATA_DRIFT):
-        run.lake.replace(DATA_DRIFT, run.lake.frame(DATA_DRIFT, filled), where=where)
+        run.lake.replace(DATA_DRIFT, filled, where=where)
 
 
 def _findings(rows: list[dict[str, Any]], limit: float) -> list[Finding]:

@@ -168,7 +168,7 @@ def _feed_detectors(
     rows = advanced(known, [row for row in figures if row["population"] == performance.STREAM])
     if rows and rows != [{n: v for n, v in one.items() if n not in key} for one in known]:
         filled = [{**key, **row} for row in rows]
-        run.lake.upsert(CHANGE_DETECTOR, run.lake.frame(CHANGE_DETECTOR, filled))
+        run.lake.upsert(CHANGE_DETECTOR, filled)
 
 
 def _limit(run: Run, version: Mapping[str, Any]) -> performance.AccuracyLimit:
@@ -184,7 +184,7 @@ def _replace(
     filled = [{**key, **row, "computed_at": run.as_of} for row in rows]
     where = "model_name = '{model_name}' AND model_version = {model_version}".format(**key)
     if filled or run.lake.exists(table):
-        run.lake.replace(table, run.lake.frame(table, filled), where=where)
+        run.lake.replace(table, filled, where=where)
 
 
 def _population(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:

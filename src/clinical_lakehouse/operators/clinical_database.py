@@ -75,7 +75,7 @@ class ClinicalDatabase:
             "file_count": files,
             "run_id": run.run_id,
         }
-        run.lake.append_rows(DATABASE_EXTRACT, [row])
+        run.lake.append(DATABASE_EXTRACT, [row])
         return written
 
     def _write(

@@ -56,7 +56,7 @@ class ClinicalModelEvaluator:
         name, number = self.version["model_name"], int(self.version["model_version"])
         key = {"model_name": name, "model_version": number}
         where = f"model_name = '{name}' AND model_version = {number} AND {only}"
-        run.lake.replace(table, run.lake.frame(table, [{**key, **row} for row in rows]), where)
+        run.lake.replace(table, [{**key, **row} for row in rows], where)
 
     def _compared(self, run: Run, found: Compared) -> dict[str, Any]:
         gap = found.difference

@@ -68,4 +68,4 @@ class FairnessBiasDetector:
         where = f"model_name = '{name}' AND model_version = {number}"
         key = {"model_name": name, "model_version": number, "judged_at": run.as_of}
         rows = [{**key, **vars(one), "group_value": one.group} for one in found]
-        run.lake.replace(table, run.lake.frame(table, rows), where)
+        run.lake.replace(table, rows, where)

@@ -48,7 +48,7 @@ class HIPAACompliance:
         found = [*_declared(made), *_seen(run, made, self.sampled_ratio), *_unmoved(run)]
         rows = [_row(run, one) for one in found]
         if rows:
-            run.lake.merge(PRIVACY_FINDING, run.lake.frame(PRIVACY_FINDING, rows))
+            run.lake.merge(PRIVACY_FINDING, rows)
         worst = [r for r in rows if _RANK.index(r["severity"]) >= _RANK.index(self.fails_from)]
         emit(run, "data-privacy-verify", [_alert(run, row) for row in worst])
         if worst:

@@ -112,9 +112,9 @@ def _store(run: Run, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     stamped = [{**row, "run_id": run.run_id, "checked_at": run.as_of} for row in rows]
     if run.lake.exists(table):
         own = run.run_id.replace("'", "\\'")
-        run.lake.replace(table, run.lake.frame(table, stamped), f"run_id = '{own}'")
+        run.lake.replace(table, stamped, f"run_id = '{own}'")
     else:
-        run.lake.append_rows(table, stamped)
+        run.lake.append(table, stamped)
 
 
 def alert(run: Run, source: str, found: Verdict, steps: Sequence[Mapping[str, Any]]) -> int:

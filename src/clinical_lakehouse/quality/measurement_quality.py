@@ -72,7 +72,7 @@ def judge_sites(run: Run) -> Metrics:
     rows = run.lake.read(MEASUREMENT_LEVEL)
     digits, weeks = rows_of([last_digits(rows), weekly_levels(rows)])
     found = digit_preferences(digits) + site_shifts(weeks)
-    run.lake.replace(SITE_ANOMALY, run.lake.frame(SITE_ANOMALY, found))
+    run.lake.replace(SITE_ANOMALY, found)
     findings = [
         Finding(
             "site_anomaly",

@@ -32,7 +32,7 @@ def check(run: Run) -> Metrics:
     frames = {t.short_name: run.lake.read(t) for t in CDM if run.lake.exists(t)}
     counted = rows_of(aggregates(checks, frames, run.as_of.date()))
     found = judged(checks, frames, [row for rows in counted for row in rows])
-    run.lake.upsert(DQD_RESULT, run.lake.frame(DQD_RESULT, [_row(run, one) for one in found]))
+    run.lake.upsert(DQD_RESULT, [_row(run, one) for one in found])
     emit(run, check.name, _findings(run, found))
     _write_file(run, found)
     return {"checks": len(found), **Counter(one.status for one in found)}

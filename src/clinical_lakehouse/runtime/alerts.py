@@ -30,7 +30,7 @@ def emit(run: Run, source: str, findings: Sequence[Finding]) -> int:
     if not findings:
         return 0
     events = {row["event_id"]: row for row in (_event(run, source, one) for one in findings)}
-    run.lake.upsert(ops.ALERT_EVENT, run.lake.frame(ops.ALERT_EVENT, list(events.values())))
+    run.lake.upsert(ops.ALERT_EVENT, list(events.values()))
     return len(events)
 
 

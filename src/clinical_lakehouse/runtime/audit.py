@@ -52,7 +52,7 @@ def record(run: Run, task: str, actor: str, changes: Sequence[Change]) -> int:
         }
         for number, change in enumerate(changes)
     ]
-    run.lake.append_missing(AUDIT, run.lake.frame(AUDIT, rows))
+    run.lake.append_missing(AUDIT, rows)
     return len(rows)
 
 

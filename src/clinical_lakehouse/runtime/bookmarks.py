@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-from pyspark.sql import functions as F
-
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.tables import ops
 
 
 def bookmarks(run: Run, reader: str) -> dict[str, int]:
     """Table name to the Delta version that `reader` has dealt with; empty before its first run."""
-    rows = run.lake.read(ops.BOOKMARK).filter(F.col("reader") == reader).collect()
+    rows = run.lake.rows(ops.BOOKMARK, f"reader = '{reader}'")
     return {row["table_name"]: row["table_version"] for row in rows}
 
 
@@ -20,4 +18,4 @@ def move_bookmarks(run: Run, reader: str, versions: Mapping[str, int]) -> None:
         {"reader": reader, "table_name": table, "table_version": version}
         for table, version in sorted(versions.items())
     ]
-    run.lake.replace(ops.BOOKMARK, run.lake.frame(ops.BOOKMARK, rows), f"reader = '{reader}'")
+    run.lake.replace(ops.BOOKMARK, rows, f"reader = '{reader}'")

@@ -109,12 +109,12 @@ def _recorded(task: Executable, run: Run, attempt: int) -> Metrics:
     except BaseException as error:
         failed = {"state": "failed", "message": one_line(error)}
         with suppress(Exception):  # the task's own failure is the one to report
-            run.lake.append_rows(ops.TASK_RUN, task_rows(identity, started, failed))
+            run.lake.append(ops.TASK_RUN, task_rows(identity, started, failed))
         raise
     end = {
         "state": "success",
         "metrics": as_json(done.metrics),
         "versions": as_json(done.written),
     }
-    run.lake.append_rows(ops.TASK_RUN, task_rows(identity, started, end))
+    run.lake.append(ops.TASK_RUN, task_rows(identity, started, end))
     return done.metrics

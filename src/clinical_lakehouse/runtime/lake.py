@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -15,13 +16,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from clinical_lakehouse.errors import ContractError, LakeError, SourceError, UsageError
+from clinical_lakehouse.runtime import driver_rows
 from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.locks import exclusive
+from clinical_lakehouse.runtime.merge_clauses import merge_clauses
 from clinical_lakehouse.runtime.readonly import tables_read
 from clinical_lakehouse.tables.catalog import all_tables
-from clinical_lakehouse.tables.contract import Column, Table
+from clinical_lakehouse.tables.contract import Table
 
 Scope = frozenset[str] | None
+Rows = DataFrame | Sequence[Mapping[str, Any]]  # of Spark, or dictionaries that the driver made
 ArrowFunction = Callable[[Iterator[Any]], Iterator[Any]]
 
 
@@ -121,6 +125,9 @@ class Lakehouse:
         """Make the table from its contract if it is not there."""
         if self.exists(table):
             return
+        if self.catalog is None:
+            # What a process left that was killed here: Delta would take it for a table.
+            shutil.rmtree(self.path(table), ignore_errors=True)
         properties = ", ".join(f"'{k}' = '{v}'" for k, v in table.properties().items())
         cluster = f"CLUSTER BY ({', '.join(table.cluster_by)})" if table.cluster_by else ""
         comment = table.comment.replace("'", "\\'")
@@ -129,16 +136,34 @@ class Lakehouse:
             f"{cluster} COMMENT '{comment}' TBLPROPERTIES ({properties})"
         )
 
-    def append(self, table: Table, rows: DataFrame) -> Commit:
-        """Add rows: bronze and ops only, with the run in the key."""
+    def rows(self, table: Table, where: str = "", since: int | None = None) -> list[dict[str, Any]]:
+        """Rows as dictionaries on the driver, times in UTC, of a table that fits there.
+
+        `where` is SQL that Spark and DataFusion both know; `since` as for `read`.
+        """
+        self._allow(table, self.readable, "reads")
+        if self.catalog is None:
+            is_new = since is None or since < self.version(table)
+            found = self.exists(table) and is_new
+            return driver_rows.read(self.path(table), table, where, since) if found else []
+        chosen = self.read(table, since)
+        moments = [column.name for column in table.columns if column.type == "TIMESTAMP"]
+        return driver_rows.with_zones(
+            (row.asDict() for row in (chosen.filter(where) if where else chosen).collect()), moments
+        )
+
+    def append(self, table: Table, rows: Rows) -> Commit:
+        """Add rows, none of the driver being no write: bronze and ops only, with the run in the
+        key."""
+        if self._is_local(rows, table) and not rows:
+            return Commit(self.version(table))
         with self._writing(table):
-            fitted = self._fit(table, rows)
+            if self._is_local(rows, table):
+                driver_rows.add(self.path(table), table, rows)
+                return self._committed(table, len(rows))
+            fitted = self._fit(table, self._as_frame(table, rows))
             fitted.writeTo(self.identifier(table)).append()
             return self._committed(table)
-
-    def append_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Commit | None:
-        """Add rows made on the driver (dictionaries by column name); nothing for no rows."""
-        return self.append(table, self.frame(table, rows)) if rows else None
 
     def frame(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
         """Rows made on the driver as a DataFrame of the table's schema; absent keys are null."""
@@ -147,11 +172,14 @@ class Lakehouse:
         ordered = [tuple(row.get(name) for name in table.column_names) for row in rows]
         return self.spark.createDataFrame(ordered, self._schema(table))
 
-    def replace(self, table: Table, rows: DataFrame, where: str | None = None) -> Commit:
+    def replace(self, table: Table, rows: Rows, where: str | None = None) -> Commit:
         """Replace the rows that match the SQL predicate `where`, or all rows."""
         with self._writing(table):
-            fitted = self._fit(table, rows)
-            writer = fitted.write.format("delta").mode("overwrite")
+            if self._is_local(rows, table):
+                driver_rows.replace(self.path(table), table, rows, where)
+                return self._committed(table, len(rows))
+            writer = self._fit(table, self._as_frame(table, rows)).write.format("delta")
+            writer = writer.mode("overwrite")
             if where is not None:
                 writer = writer.option("replaceWhere", where)
             if self.catalog:
@@ -160,12 +188,14 @@ class Lakehouse:
                 writer.save(str(self.path(table)))
             return self._committed(table)
 
-    def merge(self, table: Table, rows: DataFrame, deleted: str | None = None) -> Commit:
+    def merge(self, table: Table, rows: Rows, deleted: str | None = None) -> Commit:
         """Update and insert by the table's key; rows where the extra BOOLEAN column `deleted` holds
         are removed. Unchanged rows are not rewritten. A first load is a plain append."""
         extra = [deleted] if deleted else []
         with self._writing(table):
-            fitted = self._fit(table, rows, extra)
+            if self._is_local(rows, table) and driver_rows.is_light(self.path(table)):
+                return self._committed(table, *driver_rows.put(self.path(table), table, rows), 0)
+            fitted = self._fit(table, self._as_frame(table, rows), extra)
             if self.version(table) == 0 and not self._has_rows(table):
                 alive = fitted.filter(f"NOT `{deleted}`") if deleted else fitted
                 alive.select(*table.column_names).writeTo(self.identifier(table)).append()
@@ -174,32 +204,46 @@ class Lakehouse:
             counts = [int(done[f"num_{k}_rows"]) for k in ("inserted", "updated", "deleted")]
             return self._committed(table, *counts)
 
-    def upsert(self, table: Table, rows: DataFrame) -> None:
+    def upsert(self, table: Table, rows: Rows) -> None:
         """Bring in new and changed rows; a MERGE only where one of their keys is there already."""
+        if self._is_local(rows, table):
+            if rows:
+                self.merge(table, rows)
+            return
+        fresh = self._as_frame(table, rows)
         if not self.exists(table):
-            self.append(table, rows)
+            self.append(table, fresh)
             return
         known = self.read(table).select(*table.key)
-        if not rows.join(known, list(table.key), "left_semi").isEmpty():
-            self.merge(table, rows)
-        elif not rows.isEmpty():
-            self.append(table, rows)
+        if not fresh.join(known, list(table.key), "left_semi").isEmpty():
+            self.merge(table, fresh)
+        elif not fresh.isEmpty():
+            self.append(table, fresh)
 
-    def append_missing(self, table: Table, rows: DataFrame) -> None:
+    def append_missing(self, table: Table, rows: Rows) -> None:
         """Append what is not there by key: a killed run's rows are not written twice."""
+        if self._is_local(rows, table):
+            path = self.path(table)
+            fresh = driver_rows.missing(path, table, rows) if self.exists(table) else rows
+            if fresh:
+                self.append(table, fresh)
+            return
         known = self.read(table).select(*table.key)
-        self.append(table, rows.join(known, list(table.key), "left_anti"))
+        fitted = self._as_frame(table, rows)
+        self.append(table, fitted.join(known, list(table.key), "left_anti"))
 
     def claim(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Add one row unless its key is there; of two writers of one key only one gets True."""
         with self._writing(table):
-            given = self._fit(table, self.frame(table, [row]))
-            known = self.spark.read.table(self.identifier(table)).select(*table.key)
-            if not given.join(known, list(table.key), "left_semi").isEmpty():
-                return False
-            if not self.catalog:
-                given.writeTo(self.identifier(table)).append()
-            elif not self._insert_new(table, given):
+            if self.catalog:
+                given = self._fit(table, self.frame(table, [row]))
+                known = self.spark.read.table(self.identifier(table)).select(*table.key)
+                taken = not given.join(known, list(table.key), "left_semi").isEmpty()
+                if taken or not self._insert_new(table, given):
+                    return False
+            elif driver_rows.missing(self.path(table), table, [row]):
+                driver_rows.add(self.path(table), table, [row])
+            else:
                 return False
             self._committed(table)
             return True
@@ -220,20 +264,10 @@ class Lakehouse:
     ) -> DataFrame:
         view = f"merge_{uuid.uuid4().hex}"
         rows.createOrReplaceTempView(view)
-        same_key = " AND ".join(f"t.`{c}` = s.`{c}`" for c in table.key)
-        others = [c for c in table.column_names if c not in table.key]
-        changed = " OR ".join(_differs(c) for c in table.columns if c.name in others) or "false"
-        sets = ", ".join(f"`{c}` = s.`{c}`" for c in (others or table.key))
-        columns = ", ".join(f"`{c}`" for c in table.column_names)
-        values = ", ".join(f"s.`{c}`" for c in table.column_names)
-        alive = f" AND NOT s.`{deleted}`" if deleted else ""
-        removal = f"WHEN MATCHED AND s.`{deleted}` THEN DELETE " if deleted else ""
-        update = f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {sets} " if updates else ""
         try:
             return self.spark.sql(
-                f"MERGE INTO {self.identifier(table)} AS t USING {view} AS s ON {same_key} "
-                f"{removal}{update}"
-                f"WHEN NOT MATCHED{alive} THEN INSERT ({columns}) VALUES ({values})"
+                f"MERGE INTO {self.identifier(table)} AS t USING {view} AS s "
+                + merge_clauses(table, deleted, updates=updates)
             )
         finally:
             self.spark.catalog.dropTempView(view)
@@ -278,6 +312,13 @@ class Lakehouse:
             raise SourceError(f"cannot read {path.name}; check that it exists and may be read")
         reader = self.spark.read.option("sep", "\t").option("header", "true").option("quote", "")
         return reader.option("dateFormat", "yyyyMMdd").schema(schema).csv(str(path))
+
+    def _is_local(self, rows: Rows, table: Table) -> TypeGuard[Sequence[Mapping[str, Any]]]:
+        """Rows of the driver for a local table need no Spark; delta-rs writes no clustered ones."""
+        return not (self.catalog or table.cluster_by or isinstance(rows, DataFrame))
+
+    def _as_frame(self, table: Table, rows: Rows) -> DataFrame:
+        return rows if isinstance(rows, DataFrame) else self.frame(table, rows)
 
     def _no_rows(self, table: Table) -> DataFrame:
         """A relation the optimizer knows to be empty, so that whole branches of a plan vanish."""
@@ -345,14 +386,6 @@ class Lakehouse:
             history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
             metrics = history.collect()[0]["operationMetrics"] or {}
         return int(metrics.get("numOutputRows", 0))
-
-
-def _differs(column: Column) -> str:
-    """SQL: the column differs between target t and source s. Spark compares no maps."""
-    sides = (f"{side}.`{column.name}`" for side in ("t", "s"))
-    if column.type.startswith("MAP"):
-        sides = (f"map_entries({side})" for side in sides)
-    return f"NOT ({' <=> '.join(sides)})"
 
 
 def _plain(table: Table, error: Exception) -> str:

@@ -103,7 +103,7 @@ def journal_folder(root: Path) -> Path:
 
 def _append(lake: Lakehouse, entries: Sequence[tuple[str, Row]]) -> None:
     for name, table in _TABLES.items():
-        lake.append_rows(table, [typed_row(table, row) for of, row in entries if of == name])
+        lake.append(table, [typed_row(table, row) for of, row in entries if of == name])
 
 
 def typed_row(table: Table, row: Row) -> Row:

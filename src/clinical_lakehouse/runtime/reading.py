@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -18,3 +19,8 @@ def rows_of(found: Sequence[DataFrame]) -> list[list[dict[str, Any]]]:
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(collected, found))
+
+
+def later_than(column: str, moment: datetime) -> str:
+    """SQL for `Lakehouse.rows`: the column's moment is after this one."""
+    return f"{column} > TIMESTAMP '{moment.astimezone(UTC).isoformat()}'"

@@ -26,7 +26,7 @@ def take_served(lake: Lakehouse) -> int:
     rows = {tuple(row[name] for name in SERVED_ANSWER.key): row for _, row in noted}
     if rows:
         typed = [typed_row(SERVED_ANSWER, row) for row in rows.values()]
-        lake.append_missing(SERVED_ANSWER, lake.frame(SERVED_ANSWER, typed))
+        lake.append_missing(SERVED_ANSWER, typed)
     for journal in finished:
         journal.close(remove=True)
     return len(rows)

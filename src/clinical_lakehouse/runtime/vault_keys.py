@@ -54,7 +54,7 @@ def vault_keys(run: Run, may_make: bool = False) -> VaultKeys:
     is_derived = run.settings.privacy.surrogate_keys == "derived"
     pseudonym = _labelled(secret, "lake key") if is_derived else secrets.token_bytes(32)
     keys = VaultKeys(pseudonym, _seals(run, secret))
-    run.lake.append_rows(SEALED_KEY, [sealed_row(keys)])
+    run.lake.append(SEALED_KEY, [sealed_row(keys)])
     return keys
 
 

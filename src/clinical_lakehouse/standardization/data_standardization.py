@@ -274,7 +274,7 @@ def describe_source(run: Run) -> Metrics:
         run.as_of,
     )
     for table, rows in ((CDM_SOURCE, [source]), (METADATA, how)):
-        run.lake.replace(table, run.lake.frame(table, rows))
+        run.lake.replace(table, rows)
     return {"vocabulary_version": release}
 
 

@@ -43,7 +43,7 @@ def load(run: Run) -> Metrics:
         publish(run)  # the file does not know what was decided in gold.coding_review
     if loaded:
         ledger = list({**known, **loaded}.values())
-        run.lake.replace(VOCABULARY_LOAD, run.lake.frame(VOCABULARY_LOAD, ledger))
+        run.lake.replace(VOCABULARY_LOAD, ledger)
     return {name: entry["row_count"] for name, entry in loaded.items()}
 
 
@@ -65,9 +65,7 @@ def _load_codes(run: Run, path: Path) -> int:
             {"year": kind, "code": code, "title": title or None, "is_billable": title is not None}
             for code, title in codes.items()
         ]
-        return run.lake.replace(
-            CODE_RELEASE, run.lake.frame(CODE_RELEASE, rows), f"year = {kind}"
-        ).inserted
+        return run.lake.replace(CODE_RELEASE, rows, f"year = {kind}").inserted
     entries = [entry for found in read_gems(path).values() for entry in found]
     rows = [{**vars(e), "source_code": e.source, "target_code": e.target} for e in entries]
-    return run.lake.replace(CODE_TRANSLATION, run.lake.frame(CODE_TRANSLATION, rows)).inserted
+    return run.lake.replace(CODE_TRANSLATION, rows).inserted

@@ -128,7 +128,7 @@ def advance(run: Run) -> Metrics:
     now = Standing(canary["state"], canary["phase"], canary["reason"])
     then = next_standing(plan, now, look, broken)
     row = look_row(canary, then, look, plan, run.as_of)
-    run.lake.upsert(MODEL_CANARY, run.lake.frame(MODEL_CANARY, [row]))
+    run.lake.upsert(MODEL_CANARY, [row])
     _follow_canary(run, open_canary([row], canary["champion_version"]))
     if then.state == LOST:
         emit(run, "model-deployment-advance", [_stopped(run, row)])
@@ -307,7 +307,7 @@ def _canary_standing(run: Run, newest: Mapping[str, Any], champion: int | None) 
     if run.settings.env not in read_change_plan(conf_dir()).alone and not _signatures(run, newest):
         return "waiting for review"
     began = first_look(name, (version, champion), plan, run.as_of)
-    run.lake.append_rows(MODEL_CANARY, [began])
+    run.lake.append(MODEL_CANARY, [began])
     return "canary began"
 
 

@@ -148,7 +148,7 @@ def _store_review(run: Run, version: Version, found: Review) -> None:
 
 def _store(run: Run, version: Version, verdict: Verdict) -> None:
     found = {"is_passed": verdict.is_passed, "reason": verdict.reason, "decided_at": run.as_of}
-    run.lake.merge(MODEL_GATE, run.lake.frame(MODEL_GATE, [{**_key(version), **found}]))
+    run.lake.merge(MODEL_GATE, [{**_key(version), **found}])
     rows = [{**vars(one), "decided_at": run.as_of} for one in verdict.criteria]
     _replace(run, MODEL_GATE_CRITERION, version, rows)
 
@@ -177,7 +177,7 @@ def _replace(run: Run, table: Table, version: Version, rows: list[dict[str, Any]
     """Put the version's rows in place of those of an earlier evaluation of it."""
     where = "model_name = '{model_name}' AND model_version = {model_version}".format(**version)
     filled = [{**_key(version), **row} for row in rows]
-    run.lake.replace(table, run.lake.frame(table, filled), where=where)
+    run.lake.replace(table, filled, where=where)
 
 
 def _key(version: Version) -> dict[str, Any]:
@@ -244,8 +244,5 @@ def estimate_survival(run: Run) -> Metrics:
 
 def _store_survival(run: Run, made: Mapping[Table, list[Row]]) -> None:
     """Replace both tables by what is known now."""
-    frames = {
-        table: run.lake.frame(table, [{**row, "computed_at": run.as_of} for row in rows])
-        for table, rows in made.items()
-    }
-    in_two_threads([partial(run.lake.replace, table, rows) for table, rows in frames.items()])
+    for table, rows in made.items():
+        run.lake.replace(table, [{**row, "computed_at": run.as_of} for row in rows])

@@ -41,7 +41,7 @@ def _approve(run: Run) -> int:
     tracking.recorded_version(run, name, version)
     signed = approval_row(read_change_plan(conf_dir()).signing, run.params, run.as_of)
     row = {"model_name": name, "model_version": version, **signed}
-    run.lake.upsert(MODEL_APPROVAL, run.lake.frame(MODEL_APPROVAL, [row]))
+    run.lake.upsert(MODEL_APPROVAL, [row])
     return version
 
 

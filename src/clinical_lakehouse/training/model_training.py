@@ -109,7 +109,7 @@ def _decided(run: Run, ready: Readiness, outcome: str, version: int | None = Non
     """Keep what was decided, the first time at this as_of, and tell it in a few figures."""
     row = {**ready.row(), "model_name": run.settings.model.name, "decided_at": run.as_of}
     row |= {"outcome": outcome, "model_version": version}
-    run.lake.append_missing(TRAINING_DECISION, run.lake.frame(TRAINING_DECISION, [row]))
+    run.lake.append_missing(TRAINING_DECISION, [row])
     told = {"people": ready.people, "people_needed": ready.enough.needed}
     if outcome == NOT_ENOUGH:
         return {"outcome": outcome, **told, "weeks_to_go": ready.enough.weeks}
@@ -121,9 +121,9 @@ def _record(run: Run, row: dict[str, Any], until: date, choice: Choice) -> None:
     if choice.contest is not None:
         key = {name: row[name] for name in ("model_name", "model_version")}
         made = {**key, **choice.contest_row(), "compared_at": run.as_of}
-        run.lake.upsert(MODEL_COMPARISON, run.lake.frame(MODEL_COMPARISON, [made]))
+        run.lake.upsert(MODEL_COMPARISON, [made])
     row["training_until"] = datetime(until.year, until.month, until.day, tzinfo=UTC)
-    run.lake.merge(MODEL_VERSION, run.lake.frame(MODEL_VERSION, [row]))
+    run.lake.merge(MODEL_VERSION, [row])
 
 
 def _deciding(run: Run, until: date) -> dict[str, Any]:

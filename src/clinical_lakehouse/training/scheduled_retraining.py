@@ -33,7 +33,7 @@ def trigger(run: Run) -> Metrics:
     is_due = found.is_due or bool(despite)
     decided = {"model_name": name, "decided_at": run.as_of, "is_due": is_due, "reason": why}
     row = {**decided, "trigger": found.trigger, "alert": found.alert}
-    run.lake.upsert(RETRAINING_TRIGGER, run.lake.frame(RETRAINING_TRIGGER, [row]))
+    run.lake.upsert(RETRAINING_TRIGGER, [row])
     if not is_due:
         raise ModelError(f"not trained: {found.reason} To train all the same: --param despite=WHY")
     return {"outcome": found.trigger, "alert": found.alert}
