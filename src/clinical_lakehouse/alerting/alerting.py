@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
 
 from clinical_lakehouse.alerting.alert_state import SEVERITIES, Alert
 from clinical_lakehouse.alerting.alerting_round import (
@@ -37,7 +39,7 @@ from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.settings import Settings
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.tables.conf import conf_dir
+from clinical_lakehouse.tables.conf import conf_dir, files_as_of_now
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_models import MODEL_METRIC
 from clinical_lakehouse.tables.ops import ALERT, ALERT_EVENT, JOB_RUN
@@ -94,8 +96,16 @@ def _sign(run: Run, target: str) -> str:
 
 
 def alerting_conf(settings: Settings) -> AlertingConf:
-    """What conf/alerting says, with the limits of these settings."""
-    return read_alerting_conf(conf_dir() / "alerting", settings.limits.model_dump())
+    """What conf/alerting says, with the limits of these settings; read again once it is edited."""
+    folder, limits = conf_dir() / "alerting", settings.limits.model_dump()
+    return _read_conf(folder, tuple(sorted(limits.items())), files_as_of_now(folder))
+
+
+@lru_cache(maxsize=1)
+def _read_conf(
+    folder: Path, limits: tuple[tuple[str, float], ...], _files: tuple[object, ...]
+) -> AlertingConf:
+    return read_alerting_conf(folder, dict(limits))
 
 
 def _last_round(run: Run) -> Row:

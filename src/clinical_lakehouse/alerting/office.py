@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from clinical_lakehouse.alerting.audience import Catalogue, load_catalogue, load_labels
@@ -11,6 +12,7 @@ from clinical_lakehouse.alerting.messages.acknowledgement import LinkConf, load_
 from clinical_lakehouse.alerting.messages.compose import Desk
 from clinical_lakehouse.alerting.messages.templates import load_templates
 from clinical_lakehouse.alerting.on_call.reading import load_on_call
+from clinical_lakehouse.tables.conf import files_as_of_now
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,13 @@ class Office:
 
 
 def load_office(conf: Path) -> Office:
-    """Read conf/alerting; SettingsError names file and line of the first fault."""
+    """Read conf/alerting, again where a file was edited; SettingsError names file and line of the
+    first fault."""
+    return _read(conf, files_as_of_now(conf / "alerting"))
+
+
+@lru_cache(maxsize=1)
+def _read(conf: Path, _files: tuple[object, ...]) -> Office:
     on_call, channels = load_on_call(conf), load_channels(conf)
     personal = {name: spec.is_personal for name, spec in channels.items()}
     templates = load_templates(conf, load_labels(conf))

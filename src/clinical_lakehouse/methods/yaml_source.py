@@ -9,6 +9,9 @@ import yaml
 
 from clinical_lakehouse.errors import BundleError
 
+# libyaml's parser is ten times as fast; a wheel of PyYAML without it is rare.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # Where a thing stands in the document, e.g. ("resources", "jobs", "x", "tasks", 0).
 Where = tuple[str | int, ...]
 
@@ -43,10 +46,14 @@ class Source:
 def read_source(path: Path, root: Path) -> Source:
     """Read a file below the bundle's root; BundleError names file and line of what is wrong."""
     name = path.relative_to(root).as_posix()
+    text = ""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
+        # The end of a file that breaks off is a line after its last.
+        last = max(1, len(text.splitlines()))
+        line = min(error.problem_mark.line + 1, last) if error.problem_mark else None
         raise BundleError(f"{Place(name, line)} is not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise BundleError(f"{name} is not valid YAML: not text in UTF-8") from None

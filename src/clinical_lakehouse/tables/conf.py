@@ -18,6 +18,12 @@ def conf_dir() -> Path:
     raise SettingsError("conf/base.yml is missing; set CLINICAL_CONF_DIR to the folder it is in")
 
 
+def files_as_of_now(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time of change and size of every file below: the same while nobody edits one."""
+    found = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+
+
 def view_dirs() -> tuple[Path, ...]:
     """Folders of the views that make silver tables: conf's own, and CLINICAL_VIEWS_DIR if named."""
     places = [folder / "views" / "silver" for folder in (conf_dir(), *_OWN)]
