@@ -1,6 +1,7 @@
 """The job alerting on Delta: from events to alerts and notifications, each once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -148,3 +149,19 @@ def test_a_second_evaluation_reads_no_event_again(run):
     saw(at(run, 1), site="4")
     assert evaluate.execute(at(run, 1))["event_count"] == 1
     assert run.lake.read(ALERT_EVENT).count() == 2
+
+
+@pytest.mark.parametrize("trials", [5, pytest.param(100, marks=pytest.mark.soak)])
+def test_two_evaluators_at_once_tell_of_each_alert_once(run, trials):
+    """Whichever comes first; the other finds that it was told, and no event falls between them."""
+    with ThreadPoolExecutor(2) as both:
+        for number in range(trials):
+            saw(at(run, number), site=str(number))
+            two = [replace(at(run, number), run_id=f"{name}-{number}") for name in "ab"]
+            list(both.map(evaluate.execute, two))
+    for later in (3, 6):  # the last of a group wait for its next interval
+        evaluate.execute(at(run, trials + later))
+    keys = [one["notification_key"] for one in run.lake.rows(NOTIFICATION)]
+    assert len(keys) == len(set(keys))
+    firing = [name for _, _, named in told(run.lake) for name in named["firing"]]
+    assert len(set(firing)) == len(alerts(run.lake)) == trials

@@ -64,7 +64,8 @@ _HISTORY = timedelta(days=100)
 def evaluate(run: Run) -> Metrics:
     """Judge the rules, bring every alert up to date and decide who is told what."""
     conf = alerting_conf(run.settings)
-    with alive(_sign(run, conf.heartbeat), run.run_id, run.as_of) as trouble:
+    sign = _sign(run, conf.heartbeat)
+    with alive(sign, run.run_id, run.as_of) as trouble, run.alone(evaluate.name):
         counts = _evaluated(run, conf)
     return {**counts, **trouble}
 

@@ -78,7 +78,11 @@ class _Stood:
 )
 def deliver(run: Run) -> Metrics:
     """Page who is due, tell audiences of new events, and hand over what waits in the outbox."""
-    office = _office(run)
+    with run.alone(deliver.name):
+        return _delivered(run, _office(run))
+
+
+def _delivered(run: Run, office: Office) -> Metrics:
     now, version = in_utc(run.as_of), run.lake.version(ALERT_EVENT)
     stood = _stood(run, office)
     moved, calls = _escalated(run, office, stood, now)

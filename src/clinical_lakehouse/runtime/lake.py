@@ -221,16 +221,19 @@ class Lakehouse:
             self.append(table, fresh)
 
     def append_missing(self, table: Table, rows: Rows) -> None:
-        """Append what is not there by key: a killed run's rows are not written twice."""
-        if self._is_local(rows, table):
-            path = self.path(table)
-            fresh = driver_rows.missing(path, table, rows) if self.exists(table) else rows
-            if fresh:
-                self.append(table, fresh)
-            return
-        known = self.read(table).select(*table.key)
-        fitted = self._as_frame(table, rows)
-        self.append(table, fitted.join(known, list(table.key), "left_anti"))
+        """Append what is not there by key: neither a killed run's rows nor those of two writers at
+        once are written twice."""
+        with self._writing(table):
+            if self._is_local(rows, table):
+                fresh = driver_rows.missing(self.path(table), table, rows)
+                if fresh:
+                    driver_rows.add(self.path(table), table, fresh)
+            else:
+                known = self.spark.read.table(self.identifier(table)).select(*table.key)
+                given = self._fit(table, self._as_frame(table, rows))
+                new = given.join(known, list(table.key), "left_anti")
+                new.writeTo(self.identifier(table)).append()
+            self._committed(table)
 
     def claim(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Add one row unless its key is there; of two writers of one key only one gets True."""

@@ -1,12 +1,14 @@
 """What a task is given: lake, settings, clock, run id and parameters."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.runtime.lake import Lakehouse
+from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.settings import Settings
 
 Metrics = Mapping[str, float | int | str | None]
@@ -25,6 +27,12 @@ class Run:
     def with_lake(self, lake: Lakehouse) -> "Run":
         """The same run on a narrowed lake."""
         return replace(self, lake=lake)
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """While the block runs nobody else does this on a local lake; in a catalog the job's
+        max_concurrent_runs sees to it."""
+        lake = self.lake
+        return nullcontext() if lake.catalog else exclusive(lake.root / ".locks" / what)
 
     @property
     def landing(self) -> Path:
