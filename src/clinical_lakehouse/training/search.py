@@ -12,17 +12,19 @@ from threadpoolctl import threadpool_limits
 from clinical_lakehouse.methods.decisions import row_benefit
 from clinical_lakehouse.methods.intervals import Interval, mean_interval
 from clinical_lakehouse.methods.model_comparison import BOOTSTRAP, MORE_COMPLEX, SIMPLER
-from clinical_lakehouse.training.families import FAMILIES, Family
+from clinical_lakehouse.training.families import FAMILIES, Family, Offer
+from clinical_lakehouse.training.horizon_risk import outcome_of
 from clinical_lakehouse.training.split import Folding, cross_fit, fold_of, time_cut
 from clinical_lakehouse.training.trial_memory import TrialMemory
 
 VALIDATION_SHARE = 0.5
+LOG_LOSS, BRIER = "log_loss", "brier"
 _FAMILY = {family.name: family for family in FAMILIES}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One evaluation: the log loss of held-out rows, its mean and its error by subjects."""
+    """One evaluation: the loss of held-out rows, its mean and its error by subjects."""
 
     family: str
     params: Mapping[str, float]
@@ -97,22 +99,23 @@ class Choice:
 
 def search(
     rows: pd.DataFrame,
-    available: Sequence[str],
+    offer: Offer,
     max_evaluations: int,
     seed: int,
     memory: TrialMemory | None = None,
     *,
     folding: Folding = fold_of,
+    metric: str = LOG_LOSS,
 ) -> Choice:
-    """Try families and hyper-parameters by hyperopt's TPE; each trial is cross-fitted on the later
-    half of the index dates. Same rows and seed, same choice, also of a search that was killed and
-    finds its trials in `memory`.
+    """Try the families and hyper-parameters on offer by hyperopt's TPE; each trial is cross-fitted
+    on the later half of the index dates and judged by `metric`, LOG_LOSS or BRIER. Same rows and
+    seed, same choice, also of a search that was killed and finds its trials in `memory`.
 
     Every simple family is tried. Of these the simplest within one standard error of the best is
     taken (Breiman 1984), for with few events the differences are mostly chance. A complex family
     wins only where its net benefit is larger by an interval above 0.
     """
-    cut = time_cut(rows, VALIDATION_SHARE)
+    cut, families = time_cut(rows, VALIDATION_SHARE), offer.families
     made: list[Trial] = []
 
     def judge(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +123,8 @@ def search(
         params = {name: float(point[name]) for name in family.space}
         loss = memory.find(family.name, params) if memory else None
         if loss is None:
-            fit = fit_family(family, params, family.features(available), seed)
-            loss = _log_loss(cross_fit(rows, cut, fit, folding))
+            fit = fit_family(family, params, offer.features(family), seed)
+            loss = _loss(cross_fit(rows, cut, fit, folding), metric)
             if memory:
                 memory.keep(family.name, params, loss)
         made.append(Trial(family.name, params, *loss))
@@ -129,21 +132,22 @@ def search(
 
     # The matrices are small: more threads wait for one another, 15 times as long on a busy machine.
     with threadpool_limits(limits=1):
-        for family in FAMILIES:
+        for family in families:
             if family.first is not None:
                 judge({"family": family.name, **family.first})
-        _minimise(judge, max_evaluations, seed)
+        _minimise(judge, families, max_evaluations, seed)
         simple = _simplest_good([trial for trial in made if _FAMILY[trial.family].is_simple])
         complex_ones = [trial for trial in made if not _FAMILY[trial.family].is_simple]
         best = min(complex_ones, key=lambda trial: trial.loss, default=None)
-        contest = _contest((rows, folding), available, best, simple, seed) if best else None
+        contest = _contest((rows, folding), offer, best, simple, seed) if best else None
     chosen = best if best is not None and contest is not None and contest.is_worth_it else simple
-    return Choice(chosen, _FAMILY[chosen.family].features(available), seed, made, contest)
+    features = offer.features(_FAMILY[chosen.family])
+    return Choice(chosen, features, seed, made, contest)
 
 
 def _contest(
     given: tuple[pd.DataFrame, Folding],
-    available: Sequence[str],
+    offer: Offer,
     complex_one: Trial,
     simple: Trial,
     seed: int,
@@ -154,7 +158,7 @@ def _contest(
     scored = {}
     for trial in (complex_one, simple):
         family = _FAMILY[trial.family]
-        fit = fit_family(family, trial.params, family.features(available), seed)
+        fit = fit_family(family, trial.params, offer.features(family), seed)
         scored[trial.family] = cross_fit(rows, cut, fit, folding)
     own, other = scored[complex_one.family], scored[simple.family]
     events, people = own["is_event"].to_numpy(bool), own["subject_key"].to_numpy()
@@ -169,9 +173,12 @@ def _contest(
 
 
 def _minimise(
-    judge: Callable[[Mapping[str, Any]], dict[str, Any]], max_evaluations: int, seed: int
+    judge: Callable[[Mapping[str, Any]], dict[str, Any]],
+    families: Sequence[Family],
+    max_evaluations: int,
+    seed: int,
 ) -> None:
-    space = hp.choice("model", [{"family": f.name, **f.space} for f in FAMILIES])
+    space = hp.choice("model", [{"family": f.name, **f.space} for f in families])
     fmin(
         judge,
         space,
@@ -197,7 +204,7 @@ def fit_family(
     def fit(rows: pd.DataFrame) -> Any:
         pipeline = family.build(features, params, seed)
         weight = np.full(len(rows), rows["subject_key"].nunique() / len(rows))
-        inputs, outcome = rows[list(features)], rows["is_event"].to_numpy()
+        inputs, outcome = rows[list(features)], outcome_of(pipeline, rows)
         return pipeline.fit(inputs, outcome, model__sample_weight=weight)
 
     return fit
@@ -210,11 +217,12 @@ def _simplest_good(trials: Sequence[Trial]) -> Trial:
     return min((t for t in good if _FAMILY[t.family].rank == rank), key=lambda trial: trial.loss)
 
 
-def _log_loss(scored: pd.DataFrame) -> tuple[float, float]:
-    """Mean log loss of rows and its standard error, subjects being the units that vary."""
+def _loss(scored: pd.DataFrame, metric: str = LOG_LOSS) -> tuple[float, float]:
+    """Mean loss of rows and its standard error, subjects being the units that vary."""
     event = scored["is_event"].to_numpy(dtype=float)
     risk = np.clip(scored["score"].to_numpy(), 1e-6, 1 - 1e-6)
-    loss = pd.Series(-(event * np.log(risk) + (1 - event) * np.log(1 - risk)))
+    logs = -(event * np.log(risk) + (1 - event) * np.log(1 - risk))
+    loss = pd.Series(logs if metric == LOG_LOSS else (event - risk) ** 2)
     excess = (loss - loss.mean()).groupby(scored["subject_key"].to_numpy()).sum()
     error = float(np.sqrt((excess**2).sum())) / max(len(loss), 1)
     return float(loss.mean()), error
