@@ -95,3 +95,29 @@ def test_killed_search_goes_on_and_finds_the_same_best(curved, tmp_path):
     assert kept < {path.name for path in memory.folder.glob("*.json")}
     memory.forget()
     assert not memory.folder.exists()
+
+
+def test_trials_on_a_cluster_choose_as_those_of_this_process_do(spark, curved):
+    from types import SimpleNamespace
+
+    from clinical_lakehouse.runtime.search_trials import SPARK, search_trials
+
+    rows, whole = curved
+    run = SimpleNamespace(lake=SimpleNamespace(spark=spark))
+    few = search(rows, OFFER, 2, 7)
+    again = search(rows, OFFER, 2, 7, trials=search_trials(run, SPARK, 1))
+    assert again == few and len(few.trials) == 4
+    assert few.trials == whole.trials[:4]
+
+
+def test_trials_on_a_cluster_are_refused_over_connect_by_name():
+    from types import SimpleNamespace
+
+    from clinical_lakehouse.errors import UsageError
+    from clinical_lakehouse.runtime.search_trials import LOCAL, SPARK, search_trials
+
+    remote = type("SparkSession", (), {"__module__": "pyspark.sql.connect.session"})()
+    run = SimpleNamespace(lake=SimpleNamespace(spark=remote))
+    with pytest.raises(UsageError, match="SparkTrials needs a classic cluster"):
+        search_trials(run, SPARK, 2)
+    assert len(search_trials(run, LOCAL, 1)) == 0

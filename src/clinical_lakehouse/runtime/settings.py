@@ -128,6 +128,8 @@ class Model(_Section):
     families: tuple[FamilyName, ...] = Field(min_length=1)
     space: Mapping[FamilyName, Mapping[str, tuple[float, float]]]
     search_metric: Literal["log_loss", "brier"]
+    search_trials: Literal["local", "spark"]
+    search_parallelism: int = Field(ge=1)
     index_every_days: int
     max_evaluations: int
     folds_by: Literal["subject", "site"]

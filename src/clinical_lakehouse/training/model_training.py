@@ -14,6 +14,7 @@ from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.methods.outcomes import followed
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
+from clinical_lakehouse.runtime.search_trials import search_trials
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import (
@@ -111,7 +112,9 @@ def _labelled(run: Run, until: date, table_version: int) -> pd.DataFrame:
 def _searched(run: Run, matrix: Matrix, memory: TrialMemory) -> Choice:
     model = run.model
     given = matrix.train, _offer(run), model.max_evaluations, _seed(run), memory
-    return search(*given, folding=FOLDINGS[model.folds_by], metric=model.search_metric)
+    trials = search_trials(run, model.search_trials, model.search_parallelism)
+    how = {"metric": model.search_metric, "trials": trials}
+    return search(*given, folding=FOLDINGS[model.folds_by], **how)
 
 
 def _offer(run: Run) -> Offer:
