@@ -11,10 +11,12 @@ from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import silver
+from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import LABEL_ATTRITION, MODEL_GATE_CRITERION
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION, PREDICTION
 from clinical_lakehouse.training.attrition import Step, attrition_rows
+from clinical_lakehouse.training.change_plan import read_change_plan
 from clinical_lakehouse.training.families import FAMILIES, Offer
 from clinical_lakehouse.training.model_deployment import promote, score
 from clinical_lakehouse.training.model_evaluation import decide, describe, evaluate
@@ -175,6 +177,13 @@ def test_an_offer_that_lacks_something_says_what():
     assert one.first == {"C": 2.0}
     with pytest.raises(UsageError, match="space of logistic_core: depth"):
         _ = Offer(("a",), ("a",), narrowed={"logistic_core": {"depth": (1, 2)}}).families
+
+
+def test_every_declared_family_may_be_put_in_use_by_the_change_plan():
+    plan = read_change_plan(conf_dir())
+    (among,) = [clause.limit for clause in plan.clauses if clause.name == "algorithm"]
+    for model in load_settings("prod", environ={}).models.values():
+        assert set(model.families) <= set(among), model.name
 
 
 def test_settings_know_the_families_that_there_are():
