@@ -34,16 +34,18 @@ def _at(day: date) -> datetime:
 
 
 def _people(count: int = 240) -> list[dict]:
-    """Subjects with serious events at a rate that grows with age; every tenth leaves in June."""
+    """Subjects whose rate of serious events grows with Charlson's index, which the baseline (age
+    and visits) does not know; every tenth leaves in June."""
     draws, made = np.random.default_rng(8), []
     for key in range(count):
         age, days, day = float(draws.normal(60, 10)), [], START
-        rate = 0.002 * np.exp((age - 60) / 7)
+        charlson = int(draws.integers(0, 6))
+        rate = 0.002 * np.exp(0.6 * (charlson - 2))
         while day < UNTIL:
             day += timedelta(days=1 + int(draws.exponential(1 / rate)))
             days.append(day)
         ended = date(2024, 6, 3) if key % 10 == 0 else None
-        made.append({"key": key, "age": age, "days": days, "ended": ended})
+        made.append({"key": key, "age": age, "charlson": charlson, "days": days, "ended": ended})
     return made
 
 
@@ -90,7 +92,11 @@ def _features(person: dict) -> list[dict]:
     known = {"age_years": person["age"], "sex": "female" if person["key"] % 2 else "male"}
     return [
         {**keys, **known, "index_date": day, "feature_version": "v1", "race": "White"}
-        | {"study_day": (day - START).days, "charlson_score": 1, "condition_count": 2}
+        | {
+            "study_day": (day - START).days,
+            "charlson_score": person["charlson"],
+            "condition_count": 2,
+        }
         | {"serious_event_count": sum(one <= day for one in person["days"])}
         for day in INDEX_DATES
         if person["ended"] is None or day < person["ended"]
