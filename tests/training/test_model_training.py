@@ -19,11 +19,11 @@ from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import MODEL_COMPARISON, TRAINING_DECISION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
-from clinical_lakehouse.training.families import CATEGORIES, CORE
+from clinical_lakehouse.training.families import CATEGORIES, CORE, Offer
 from clinical_lakehouse.training.matrix import INPUTS, as_matrix
 from clinical_lakehouse.training.model_reproduction import retrain
 from clinical_lakehouse.training.model_training import train
-from clinical_lakehouse.training.search import Trial, _log_loss, _simplest_good, search
+from clinical_lakehouse.training.search import Trial, _loss, _simplest_good, search
 from clinical_lakehouse.training.split import cross_fit, fold_of, time_cut
 
 START = date(2024, 1, 1)
@@ -118,7 +118,7 @@ def test_folds_are_of_subjects_and_about_equal():
 
 def test_log_loss_and_its_error_by_hand():
     scored = pd.DataFrame({"is_event": [True, False, False], "score": [0.5, 0.5, 0.25]})
-    loss, error = _log_loss(scored.assign(subject_key=[1, 1, 2]))
+    loss, error = _loss(scored.assign(subject_key=[1, 1, 2]))
     low = -np.log(0.75)
     mean = (2 * np.log(2) + low) / 3
     assert loss == pytest.approx(mean)
@@ -138,7 +138,7 @@ def test_the_simplest_family_within_one_standard_error_is_chosen():
 
 
 def test_search_tries_two_families_and_same_rows_and_seed_give_the_same_model(matrix):
-    first, second = (search(matrix.train, INPUTS, 8, 7) for _ in range(2))
+    first, second = (search(matrix.train, Offer(INPUTS), 8, 7) for _ in range(2))
     assert first == second and len({trial.family for trial in first.trials}) >= 2
     names = list(first.features)
     risks = [found.fit(matrix.train).predict_proba(matrix.test[names]) for found in (first, second)]
@@ -148,7 +148,7 @@ def test_search_tries_two_families_and_same_rows_and_seed_give_the_same_model(ma
 def test_model_comes_within_3_points_of_the_best_reachable_auroc_on_new_subjects():
     people = _people(600, seed=11)
     matrix = as_matrix(_labelled(people))
-    choice = search(matrix.train, INPUTS, 8, 7)
+    choice = search(matrix.train, Offer(INPUTS), 8, 7)
     strangers = _people(2000, seed=12)
     rows = _labelled(strangers).groupby("subject_key").head(1)
     rate = rows["research_subject_key"].map({p["key"]: p["rate"] for p in strangers})

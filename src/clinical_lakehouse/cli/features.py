@@ -1,6 +1,7 @@
 """`clinical-lakehouse features`: what is declared, computed, served; sets to train on."""
 
 import getpass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,22 @@ def get(place: Place, key: int, only: str | None, log: bool) -> None:
     Example:  clinical-lakehouse features get 4711 --group labs --log
     """
     from clinical_lakehouse.runtime.clock import wall_clock
-    from clinical_lakehouse.runtime.online_features import OnlineFeatures, online_path
+    from clinical_lakehouse.runtime.online_features import OnlineFeatures, online_place
+    from clinical_lakehouse.runtime.settings import load_settings
 
-    store = OnlineFeatures(online_path(place.root), must_exist=True)
+    store = OnlineFeatures(online_place(place.root, load_settings(place.env)), must_exist=True)
     names = [name for name in sorted(store.serving()) if only in (None, name)]
-    found = [store.get(name, key, wall_clock() if log else None) for name in names]
+    at = wall_clock()
+    found = [store.get(name, key, at if log else None) for name in names]
     rows = [
         (one.feature_group, name, "" if value is None else f"{value:g}",
-         one.null_reasons.get(name, ""), one.index_date, one.feature_version)
+         one.null_reasons.get(name, ""), one.index_date, one.feature_version,
+         f"{one.age(at) / timedelta(hours=1):.0f} h")
         for one in found if one for name, value in sorted(one.values.items())
     ]  # fmt: skip
     if not rows:
         raise UsageError("nothing is served under that key and group")
-    grid(("group", "feature", "value", "why null", "index date", "version"), rows)
+    grid(("group", "feature", "value", "why null", "index date", "version", "age"), rows)
 
 
 @features.command()

@@ -72,14 +72,15 @@ def page(place: Place, model: str | None) -> None:
 
 
 @models.command()
+@click.option("--model", default="", help="The model's name (default: that of the settings).")
 @placed
-def promote(place: Place) -> None:
+def promote(place: Place, model: str) -> None:
     """Put the newest version in use, as far as its gate and the change control plan allow.
 
     \b
     Example:  clinical-lakehouse models promote
     """
-    sys.exit(exit_code(perform(place, Request("model_deployment", {}, "promote"))))
+    sys.exit(exit_code(perform(place, Request("model_deployment", {"model": model}, "promote"))))
 
 
 @models.command()
@@ -88,6 +89,7 @@ def promote(place: Place) -> None:
 @click.option("--meaning", required=True, help="What you sign: review, approval, responsibility.")
 @click.option("--why", required=True, help="Is kept with the signature.")
 @click.option("--by", default=getpass.getuser, help="Who signs (default: you).")
+@click.option("--model", default="", help="The model's name (default: that of the settings).")
 @placed
 def approve(place: Place, **given: str) -> None:
     """Sign a version; with the meaning approval, model_deployment puts it in use.
@@ -103,6 +105,7 @@ def approve(place: Place, **given: str) -> None:
 @click.option("--role", default="", help="Your role.")
 @click.option("--why", required=True, help="Is kept with the decision.")
 @click.option("--by", default=getpass.getuser, help="Who decides (default: you).")
+@click.option("--model", default="", help="The model's name (default: that of the settings).")
 @placed
 def rollback(place: Place, **given: str) -> None:
     """Put the version in use before back in use, now; the bad one is not promoted again.

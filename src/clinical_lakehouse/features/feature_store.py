@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.features import index_moments as moments
 from clinical_lakehouse.features.checked_reads import differing
+from clinical_lakehouse.features.feature_checks import is_held
 from clinical_lakehouse.features.feature_engineering import shown_encounters
 from clinical_lakehouse.features.feature_events import (
     SOURCES,
@@ -23,7 +25,7 @@ from clinical_lakehouse.features.meaning import as_json, from_json, resolved, ve
 from clinical_lakehouse.features.point_in_time import as_maps, point_in_time
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
-from clinical_lakehouse.runtime.online_features import OnlineFeatures, online_path
+from clinical_lakehouse.runtime.online_features import OnlineFeatures, online_place
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops, silver
@@ -35,6 +37,7 @@ from clinical_lakehouse.tables.gold_feature_store import (
     FEATURE_VALUE,
     FEATURE_VERSION,
 )
+from clinical_lakehouse.tables.gold_feature_validation import FEATURE_VALIDATION
 from clinical_lakehouse.tables.gold_standardization import CODE_MAP, UNIT_FACTOR
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT_ANCESTOR
 
@@ -257,23 +260,31 @@ def _describe(run: Run, groups: Sequence[Group], known: Definitions) -> None:
         run.lake.upsert(FEATURE_VERSION, rows)
 
 
-@task(reads=[FEATURE_VALUE, FEATURE_PROMOTION, FEATURE_VERSION, FEATURE_ABSENCE])
+@task(
+    reads=[
+        *(FEATURE_VALUE, FEATURE_PROMOTION, FEATURE_VERSION, FEATURE_ABSENCE),
+        FEATURE_VALIDATION,
+    ]
+)
 def publish(run: Run) -> Metrics:
     """Put each person's latest values of the versions in use online, a group in one transaction,
-    and remove people who left."""
-    store, count = OnlineFeatures(online_path(run.lake.root)), 0
+    and remove people who left. A group that failed its validation keeps its last good values."""
+    store, count, held = OnlineFeatures(online_place(run.lake.root, run.settings)), 0, 0
     absent = run.lake.read(FEATURE_ABSENCE).select("subject_key").distinct()
     store.forget(row["subject_key"] for row in absent.toLocalIterator())
     known = _definitions(run)
     for name, row in sorted(in_use(run).items()):
         version = row["feature_version"]
+        if is_held(run.lake.read(FEATURE_VALIDATION), name, version):
+            held += 1
+            continue
         group = _meant(known, name, version)
         rows = _latest(run.lake.read(FEATURE_VALUE).filter(_where(group)))
         names = [feature.name for feature in group.features]
         told = (one.asDict() for one in rows.toLocalIterator())
         count += store.publish((name, version), names, run.as_of, told)
     store.close()
-    return {"row_count": count}
+    return {"row_count": count, "held_count": held}
 
 
 def _latest(values: DataFrame) -> DataFrame:
@@ -290,10 +301,10 @@ def _latest(values: DataFrame) -> DataFrame:
 def check_reads(run: Run) -> Metrics:
     """Work logged online reads out again as of their moments; every feature that differs from what
     was served is an alert. At most 10,000 reads a run."""
-    path = online_path(run.lake.root)
-    if not path.is_file():
+    place = online_place(run.lake.root, run.settings)
+    if isinstance(place, Path) and not place.is_file():
         return {"read_count": 0, "differing_count": 0}
-    store = OnlineFeatures(path)
+    store = OnlineFeatures(place)
     reads = store.unchecked(_READS_CHECKED)
     found = reads_differing(run, [served for _, served in reads])
     emit(run, "feature_store", [_finding(run, *pair, n) for pair, n in sorted(found.items())])

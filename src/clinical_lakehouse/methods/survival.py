@@ -76,6 +76,16 @@ def cumulative_incidence(
     return Curve(times, risk, np.clip(risk - half, 0, 1), np.clip(risk + half, 0, 1), at_risk)
 
 
+def risk_of_own_cause(own: Floats, other: Floats) -> Floats:
+    """Risk of each person (columns) by the last time (rows, from 0 on) of their own cause, from the
+    cumulative hazards of it and of what competes with it (Benichou and Gail 1990)."""
+    lost = -np.diff(np.exp(-(own + other)), axis=0)
+    steps, both = np.diff(own, axis=0), np.diff(own + other, axis=0)
+    # Between two times the own cause takes its share of what is lost to both.
+    share = np.divide(steps, both, out=np.zeros_like(steps), where=both > 0)
+    return np.asarray((lost * share).sum(axis=0), dtype=float)
+
+
 def log_rank(durations: ArrayLike, events: ArrayLike, groups: ArrayLike) -> LogRank | None:
     """Do groups have the same hazard (Mantel 1966)? None for one group or no event."""
     labels, length = np.asarray(groups), np.asarray(durations, dtype=float)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.methods.outcomes import with_outcome, withdrawals
 
 WINDOW_DAYS = 28
 STEP_DAYS = 7
@@ -65,7 +65,7 @@ def rows_at_risk(predictions: DataFrame, subjects: DataFrame, indexes: Sequence[
 def labelled(rows: DataFrame, subjects: DataFrame, as_of: date, margin_days: int) -> DataFrame:
     """Rows at risk with is_event (left by withdrawal within the 28 days after the index date, as
     far as is certain), is_complete, followed_days, and is_due by the calendar."""
-    known = with_outcome(rows, subjects, WINDOW_DAYS, as_of, margin_days)
+    known = with_outcome(rows, withdrawals(subjects), WINDOW_DAYS, as_of, margin_days)
     due = F.date_add("index_date", WINDOW_DAYS) <= F.lit(as_of)
     return known.withColumn("is_due", due)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.locks import exclusive
-from clinical_lakehouse.runtime.settings import Settings
+from clinical_lakehouse.runtime.settings import Model, Settings
 
 Metrics = Mapping[str, float | int | str | None]
 
@@ -38,6 +38,11 @@ class Run:
     def landing(self) -> Path:
         """The folder of what sites and systems deliver: parameter `landing`, else the lake's."""
         return Path(self.params.get("landing") or self.lake.root / "landing")
+
+    @property
+    def model(self) -> Model:
+        """The declared model that the parameter `model` names, else the default one."""
+        return self.settings.model_for(self.params.get("model", ""))
 
     def param(self, name: str, default: str | None = None) -> str:
         """A parameter's value; without one and without a default a UsageError names it."""

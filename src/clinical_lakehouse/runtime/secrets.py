@@ -63,13 +63,18 @@ def connection_secret(run: Run, name: str) -> str:
 def referred_secret(run: Run, reference: str, setting: str) -> str:
     """The text that a reference of conf stands for, as `connection_secret` says; `setting` names it
     in the SettingsError."""
+    return secret_at(run.lake.root, reference, setting)
+
+
+def secret_at(root: Path, reference: str, setting: str) -> str:
+    """`referred_secret` for whoever has a lake's folder, and no session."""
     kind, _, place = reference.partition(":")
     if kind == "env" and place:
         text = os.environ.get(place, "")
     elif kind == "scope" and "/" in place:
         text = _from_scope(place, setting)
     elif kind == "file" and place and "/" not in place:
-        text = _guarded(run.lake.root / "vault" / place).decode()
+        text = _guarded(root / "vault" / place).decode()
     else:
         raise SettingsError(f"{setting} must be env:<NAME>, file:<name> or scope:<scope>/<key>")
     if not text.strip():

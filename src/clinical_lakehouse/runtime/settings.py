@@ -10,12 +10,23 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clinical_lakehouse.errors import SettingsError
+from clinical_lakehouse.errors import SettingsError, UsageError
 from clinical_lakehouse.tables.conf import conf_dir
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+FamilyName = Literal[
+    "clinical_score",
+    "logistic_core",
+    "logistic_all",
+    "cox",
+    "random_forest",
+    "gradient_boosting",
+    "survival_boosting",
+]
 
 
 class Limits(_Section):
@@ -90,11 +101,35 @@ class Completeness(_Section):
     hide_incomplete_encounters: bool
 
 
+class Population(_Section):
+    """Of whom a model may be asked, by what is known at the index date: so many days on study, and
+    no event so shortly before (null: no such rule)."""
+
+    washout_days: int = Field(default=0, ge=0)
+    prior_outcome_days: int | None = Field(default=None, ge=1)
+
+
 class Model(_Section):
-    """The dropout model: name, horizon, time split, search and gate."""
+    """A model: what it predicts of whom from what, how it is searched, and the gate it must pass.
+
+    conf/base.yml says what each key means; `space` narrows a family's hyper-parameters to (low,
+    high).
+    """
 
     name: str
+    meaning: str = "The risk of the event within the horizon."
+    event: Literal["withdrawal", "serious_adverse_event"]
     horizon_days: int
+    population: Population
+    censoring: Literal["competing", "at_risk"]
+    inputs: tuple[str, ...] | None
+    core_inputs: tuple[str, ...] = Field(min_length=1)
+    clinical_score: str | None
+    families: tuple[FamilyName, ...] = Field(min_length=1)
+    space: Mapping[FamilyName, Mapping[str, tuple[float, float]]]
+    search_metric: Literal["log_loss", "brier"]
+    search_trials: Literal["local", "spark"]
+    search_parallelism: int = Field(ge=1)
     index_every_days: int
     max_evaluations: int
     folds_by: Literal["subject", "site"]
@@ -184,10 +219,20 @@ class Settings(_Section):
     retention: Retention
     completeness: Completeness
     model: Model
+    models: Mapping[str, Model]
     coding: Coding
     standardization: Standardization
     omop_quality: OmopQuality
     connections: Mapping[str, Connection]
+
+    def model_for(self, name: str = "") -> Model:
+        """A declared model; without a name the one jobs are about that are not told which."""
+        if name in ("", self.model.name):
+            return self.model
+        if name not in self.models:
+            known = ", ".join(sorted({self.model.name, *self.models}))
+            raise UsageError(f"no model of that name in conf/models; known models: {known}")
+        return self.models[name]
 
     def digest(self) -> str:
         """SHA-256 of the settings: the same settings give the same digest."""
@@ -227,10 +272,24 @@ def load_settings(
         value = (os.environ if environ is None else environ).get(variable)
         if value:
             merged = _merge(merged, _nested(path, value))
+    merged = _with_models(folder, merged, env)
     try:
         return Settings.model_validate({"env": env, **merged})
     except ValidationError as error:
         raise SettingsError(_explain(error, env)) from None
+
+
+def _with_models(folder: Path, merged: dict[str, Any], env: str) -> dict[str, Any]:
+    """Each file of conf/models over base.yml's `model`, and the environment's `model` over both."""
+    base, own = (_read(folder / f"{name}.yml").get("model", {}) for name in ("base", env))
+    models = {
+        path.stem: _merge(_merge(base, _read(path)), own) | {"name": path.stem}
+        for path in sorted((folder / "models").glob("*.yml"))
+    }
+    default = merged.get("model", {}).get("name")
+    if default not in models:
+        return merged | {"models": models}
+    return merged | {"models": models, "model": models[default]}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -264,6 +323,8 @@ def _nested(path: tuple[str, ...], value: str) -> dict[str, Any]:
 def _explain(error: ValidationError, env: str) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and first["loc"][0] == "models":
+        return f"unknown setting {where!r}; remove it from conf/models/{first['loc'][1]}.yml"
     if first["type"] == "extra_forbidden":
         return f"unknown setting {where!r}; remove it from conf/base.yml or conf/{env}.yml"
     return f"setting {where!r}: {first['msg'].lower()}"

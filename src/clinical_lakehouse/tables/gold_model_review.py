@@ -1,6 +1,6 @@
 """Gold models under review: how versions compare, and what each rule of the gate said."""
 
-from clinical_lakehouse.tables.contract import Column, Table, is_one_of, key
+from clinical_lakehouse.tables.contract import Check, Column, Table, is_one_of, key
 
 _OWNER = "ml-engineering"
 _KEY = (
@@ -72,6 +72,23 @@ TRAINING_DECISION = Table(
         Column("needed_events_per_parameter", "DOUBLE", "Events by Riley's criteria."),
         Column("weeks_to_go", "INT", "Until there are enough; null where nobody is coming."),
     ),
+)
+
+LABEL_ATTRITION = Table(
+    name="gold.label_attrition",
+    comment="One row per labelling (a training, or an ACES task) and step that drops rows.",
+    owner=_OWNER,
+    key=("label_name", "made_at", "position"),
+    columns=(
+        Column("label_name", "STRING", "The model, or the ACES task.", False),
+        Column("made_at", "TIMESTAMP", "as_of of the run.", False),
+        Column("position", "INT", "Order of the steps.", False),
+        Column("step", "STRING", "washout, prior outcome, outcome not known yet, ...", False),
+        Column("before_count", "BIGINT", "Rows before the step.", False),
+        Column("dropped_count", "BIGINT", "Rows it dropped.", False),
+        Column("after_count", "BIGINT", "Rows left: what the next step begins with.", False),
+    ),
+    checks=(Check("adds_up", "`before_count` = `dropped_count` + `after_count`"),),
 )
 
 MODEL_SITE = Table(

@@ -13,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clinical_lakehouse.methods.held_out_scores import HeldOut
-from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.training.attrition import only_labelled
+from clinical_lakehouse.training.matrix import OUTCOME
+from clinical_lakehouse.training.population import Rules, labelled
 
 # What a study nurse knows without a model.
 BASELINE_FEATURES = ("age_years", "visit_adherence_ratio")
@@ -31,21 +33,26 @@ def newest_version(versions: DataFrame, model_name: str) -> dict[str, Any] | Non
 
 
 def version_rows(
-    features: DataFrame, subjects: DataFrame, version: Mapping[str, Any], margin_days: int
+    features: DataFrame,
+    ends: DataFrame,
+    version: Mapping[str, Any],
+    rules: Rules,
+    margin_days: int,
 ) -> DataFrame:
-    """Feature rows of the version's training and test dates whose outcome was known when it was
-    trained, with is_event and is_test."""
+    """Feature rows of the version's training and test dates of the model's population, whose
+    outcome was known when it was trained, with the outcome and is_test; `ends` is what
+    outcomes.followed gives."""
     dated = features.filter(
         F.col("index_date").between(
             F.lit(version["train_from_date"]), F.lit(version["test_to_date"])
         )
     )
     until = version["training_until"].date()
-    known = with_outcome(dated, subjects, version["horizon_days"], until, margin_days)
+    known = only_labelled(labelled(dated, ends, rules, until, margin_days))
     in_test = F.col("index_date") >= F.lit(version["test_from_date"])
     in_train = F.col("index_date") <= F.lit(version["train_to_date"])
-    kept = known.filter("is_complete").filter(in_test | in_train).withColumn("is_test", in_test)
-    return kept.select(*features.columns, "is_event", "is_test")
+    kept = known.filter(in_test | in_train).withColumn("is_test", in_test)
+    return kept.select(*features.columns, *OUTCOME, "is_test")
 
 
 def held_out(

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
+from clinical_lakehouse.training.attrition import only_labelled
 from clinical_lakehouse.training.families import CATEGORIES
 from clinical_lakehouse.training.split import time_cut
 
@@ -20,6 +21,7 @@ _NO_INPUTS = (
     *("research_subject_key", "subject_key", "index_date", "feature_version"),
     *("organization_key", "race", "ethnicity"),
 )
+OUTCOME = ("is_event", "followed_days", "cause")
 INPUTS = tuple(c for c in SUBJECT_FEATURE.column_names if c not in _NO_INPUTS)
 MAX_ROWS = 500_000  # about 300 MB on the driver
 _SHARES = 10_000
@@ -42,16 +44,17 @@ class Matrix:
         return sha.hexdigest()
 
 
-def only_known(labelled: DataFrame) -> DataFrame:
-    """Rows whose outcome is complete, with inputs, keys and is_event, as many as fit the driver."""
+def only_known(labelled: DataFrame, count: int | None = None) -> DataFrame:
+    """Rows that no step dropped (population.labelled), with inputs, keys and outcome, as many as
+    fit the driver; `count` spares counting them."""
     keys = ["subject_key", "research_subject_key", "organization_key", "index_date"]
     wanted = [*keys, "feature_version", *INPUTS]
-    return within_bound(labelled.filter("is_complete").select(*wanted, "is_event"))
+    return within_bound(only_labelled(labelled).select(*wanted, *OUTCOME), count)
 
 
-def within_bound(rows: DataFrame) -> DataFrame:
+def within_bound(rows: DataFrame, count: int | None = None) -> DataFrame:
     """The rows, or of more than the driver should hold those of a fixed share of subjects."""
-    count = rows.count()
+    count = rows.count() if count is None else count
     if count <= MAX_ROWS:
         return rows
     share = F.pmod(F.xxhash64("subject_key"), F.lit(_SHARES))

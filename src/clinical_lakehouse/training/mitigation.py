@@ -16,6 +16,7 @@ from clinical_lakehouse.methods.fairness_mitigation import (
     reweighing,
 )
 from clinical_lakehouse.training.held_out import groups_of, risk, tested
+from clinical_lakehouse.training.horizon_risk import outcome_of
 
 
 def mitigations(
@@ -50,7 +51,7 @@ def refit(
     if weights is not None:
         weight = weight * weights
     key = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
-    return clone(model).fit(rows[list(names)], rows["is_event"].to_numpy(bool), **{key: weight})
+    return clone(model).fit(rows[list(names)], outcome_of(model, rows), **{key: weight})
 
 
 def _over(

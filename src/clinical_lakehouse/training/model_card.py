@@ -25,11 +25,23 @@ class CardItem:
 
 
 @dataclass(frozen=True)
+class Predicts:
+    """What conf/models says of the model: its meaning, the event, what becomes of those who end
+    before the horizon, and for how many days before there must have been no event."""
+
+    meaning: str
+    event: str
+    censoring: str
+    prior_outcome_days: int | None = None
+
+
+@dataclass(frozen=True)
 class Known:
-    """What the tables know of one version: rows of gold.model_version, model_evaluation,
+    """What conf and tables know of one version: rows of gold.model_version, model_evaluation,
     model_gate_criterion, fairness_finding and model_site."""
 
     version: Row
+    predicts: Predicts
     figures: Sequence[Row]
     criteria: Sequence[Row]
     groups: Sequence[Row]
@@ -72,12 +84,11 @@ def tripod_ai(known: Known) -> dict[str, str]:
     """What the run can answer of the 52 parts of TRIPOD+AI's 27 items."""
     v, n = known.version, _values(known)
     said = {
-        "1": f"{v['model_name']}: risk of leaving the trial within {v['horizon_days']} days",
+        "1": f"{v['model_name']}: {_meaning(known)}",
         "4": "Development and evaluation, each version anew",
         "5b": f"Index dates {v['train_from_date']} to {v['test_to_date']} (dates are shifted)",
         "7": "gold.subject_feature from checked tables (ops.quality_result), alike for all groups",
-        "8a": f"Withdrawal within {v['horizon_days']} days after the index date; death and "
-        "completion compete and are no event",
+        "8a": _outcome(known),
         "9b": f"Known at the index date: {_inputs(v)}",
         "10": "Riley's criteria before training: gold.training_decision",
         "11": "Median and an indicator, fitted inside each fold; reasons are not modelled",
@@ -94,6 +105,24 @@ def tripod_ai(known: Known) -> dict[str, str]:
         "27a": "Missing input is imputed as in training; other feature definitions are refused",
     }
     said |= _performance(known, n)
+    return said
+
+
+def _meaning(known: Known) -> str:
+    days = known.version["horizon_days"]
+    return f"{known.predicts.meaning.rstrip('.')}, within {days} days"
+
+
+def _outcome(known: Known) -> str:
+    asked, v = known.predicts, known.version
+    event = asked.event.replace("_", " ").capitalize()
+    said = f"{event} within {v['horizon_days']} days after the index date; "
+    if asked.censoring == "competing":
+        said += "who ends before, by death or otherwise, competes and is no event"
+    else:
+        said += "who ends before without it is left out"
+    if asked.prior_outcome_days:
+        said += f"; not asked of those with one in the {asked.prior_outcome_days} days before"
     return said
 
 
@@ -120,7 +149,7 @@ def hti1(known: Known) -> dict[str, str]:
     """What the run can answer of the 31 source attributes; nothing external, for it has none."""
     v, n = known.version, _values(known)
     said = {
-        "1.iii": f"Risk of leaving the trial within {v['horizon_days']} days, 0-1",
+        "1.iii": f"{_meaning(known)}, 0-1",
         "1.iv": "Prediction",
         "4.i": f"Participations with an index date {v['train_from_date']} to {v['train_to_date']} "
         "whose outcome was known and whose consent permits it",

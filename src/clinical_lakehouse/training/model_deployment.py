@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
 from clinical_lakehouse.methods.intervals import Interval
-from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.methods.outcomes import followed, with_outcome
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -33,7 +33,7 @@ from clinical_lakehouse.tables.gold_models import (
     PREDICTION,
 )
 from clinical_lakehouse.tables.ops import ALERT_EVENT
-from clinical_lakehouse.tables.silver import SUBJECT
+from clinical_lakehouse.tables.silver import ADVERSE_EVENT, SUBJECT
 from clinical_lakehouse.training.canary import (
     LOST,
     WON,
@@ -58,6 +58,7 @@ from clinical_lakehouse.training.canary_rows import (
 from clinical_lakehouse.training.change_plan import Candidate, broken_clauses, read_change_plan
 from clinical_lakehouse.training.held_out import newest_version
 from clinical_lakehouse.training.matrix import MAX_ROWS
+from clinical_lakehouse.training.population import Rules, only_asked
 from clinical_lakehouse.training.promotion import (
     PROMOTED,
     Decider,
@@ -74,14 +75,14 @@ _SOURCE = "model-deployment-promote"
 @task(
     reads=[MODEL_VERSION, MODEL_GATE, MODEL_EVALUATION, MODEL_APPROVAL, RETRAINING_TRIGGER],
     writes=[MODEL_PROMOTION, MODEL_CANARY, ALERT_EVENT],
-    params={"cause": ""},
+    params={"cause": "", "model": ""},
 )
 def promote(run: Run) -> Metrics:
     """Put the newest version in use if it passed its gate and the change control plan allows it.
 
     Where the plan wants a person, it waits for an approval; outside the plan the task fails.
     """
-    name = run.settings.model.name
+    name = run.model.name
     promotions.adopt(run, name)
     promotions.follow(run, _SOURCE, name)
     newest = newest_version(run.lake.read(MODEL_VERSION), name)
@@ -108,16 +109,18 @@ def promote(run: Run) -> Metrics:
         SERVED_PREDICTION,
         SERVED_ANSWER,
         SUBJECT,
+        ADVERSE_EVENT,
         SUBJECT_FEATURE,
     ],
     writes=[MODEL_CANARY, ALERT_EVENT],
+    params={"model": ""},
 )
 def advance(run: Run) -> Metrics:
     """Look at the open canary: guards first, then the sequential test, then the next share.
 
     Without new subjects or matured outcomes it holds. A canary that is stopped is an alert.
     """
-    canary = _canary(run, tracking.champion_version(run, run.settings.model.name))
+    canary = _canary(run, tracking.champion_version(run, run.model.name))
     if canary is None:
         return {"outcome": "no canary"}
     plan, pairs = read_canary_plan(conf_dir()), paired(run.lake.read(PREDICTION), canary)
@@ -136,8 +139,9 @@ def advance(run: Run) -> Metrics:
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_PROMOTION, MODEL_CANARY, SUBJECT_FEATURE],
+    reads=[MODEL_VERSION, MODEL_PROMOTION, MODEL_CANARY, SUBJECT_FEATURE, SUBJECT, ADVERSE_EVENT],
     writes=[PREDICTION, SERVED_PREDICTION],
+    params={"model": ""},
 )
 def score(run: Run) -> Metrics:
     """Score every feature row after the champion's last training date that it has not scored yet,
@@ -145,7 +149,7 @@ def score(run: Run) -> Metrics:
 
     A prediction once made stays as it was made, with the moment of its first scoring.
     """
-    name = run.settings.model.name
+    name = run.model.name
     champion = tracking.champion_version(run, name)
     if champion is None:
         return {"outcome": "no champion"}
@@ -160,9 +164,11 @@ def score(run: Run) -> Metrics:
 
 def _score_by(run: Run, number: int, since: date | None) -> int:
     """Predictions of one version, of index dates on or after `since`; how many are new."""
-    version = tracking.recorded_version(run, run.settings.model.name, number)
+    version = tracking.recorded_version(run, run.model.name, number)
     features = run.lake.read(SUBJECT_FEATURE)
     due = only_due(features, run.lake.read(PREDICTION), version, run.as_of.date())
+    rules = Rules(run.model.population, version["horizon_days"], run.model.censoring)
+    due = only_asked(due, _ends(run), rules, run.as_of.date())
     if since is not None:
         due = due.filter(F.col("index_date") >= F.lit(since))
     _refuse_other_features(due, version["feature_version"])
@@ -171,8 +177,13 @@ def _score_by(run: Run, number: int, since: date | None) -> int:
     return run.lake.merge(PREDICTION, made).inserted
 
 
+def _ends(run: Run) -> DataFrame:
+    """When each participation had the model's event, and when it ended."""
+    return followed(run.model.event, run.lake.read(SUBJECT), run.lake.read(ADVERSE_EVENT))
+
+
 def _canary(run: Run, champion: int | None) -> Mapping[str, Any] | None:
-    looks = _of(run.lake.read(MODEL_CANARY), run.settings.model.name).collect()
+    looks = _of(run.lake.read(MODEL_CANARY), run.model.name).collect()
     return open_canary([row.asDict() for row in looks], champion)
 
 
@@ -180,7 +191,7 @@ def _look(run: Run, canary: Mapping[str, Any], pairs: DataFrame, plan: CanaryPla
     """What is known now: pairs whose outcome has certainly matured come to the driver."""
     version = tracking.recorded_version(run, canary["model_name"], canary["model_version"])
     margin, until = run.settings.privacy.date_shift_days, run.as_of.date()
-    known = with_outcome(pairs, run.lake.read(SUBJECT), version["horizon_days"], until, margin)
+    known = with_outcome(pairs, _ends(run), version["horizon_days"], until, margin)
     columns = ("research_subject_key", "new", "old", "is_event")
     complete = known.filter("is_complete").select(*columns).limit(MAX_ROWS)
     matured: pd.DataFrame = complete.toPandas()
@@ -210,7 +221,7 @@ def _answered(run: Run, canary: Mapping[str, Any], plan: CanaryPlan) -> Answered
 def _follow_canary(run: Run, canary: Mapping[str, Any] | None) -> None:
     """Let the registry's alias challenger follow the open canary, for servers look there."""
     version, share = (canary["model_version"], canary["share_ratio"]) if canary else (None, 0.0)
-    tracking.shadow_canary(run, run.settings.model.name, version, share)
+    tracking.shadow_canary(run, run.model.name, version, share)
 
 
 def _missing_ratio(run: Run, canary: Mapping[str, Any]) -> float:
@@ -341,7 +352,7 @@ def _cause(run: Run) -> str | None:
     """What asked for the training of this very run: the parameter, or the trigger's alert."""
     if run.params.get("cause"):
         return run.params["cause"]
-    asked = _of(run.lake.read(RETRAINING_TRIGGER), run.settings.model.name)
+    asked = _of(run.lake.read(RETRAINING_TRIGGER), run.model.name)
     found = asked.filter(F.col("decided_at") == F.lit(run.as_of)).collect()
     return (found[0]["alert"] or found[0]["trigger"]) if found else None
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.held_out_scores import HeldOut
+from clinical_lakehouse.methods.outcomes import followed
 from clinical_lakehouse.operators.clinical_model_evaluator import ClinicalModelEvaluator
 from clinical_lakehouse.operators.fairness_bias_detector import FairnessBiasDetector
 from clinical_lakehouse.runtime import tracking
@@ -35,7 +36,7 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
 )
 from clinical_lakehouse.tables.gold_survival import SURVIVAL_CURVE, SURVIVAL_FIGURE
-from clinical_lakehouse.tables.silver import PATIENT, SUBJECT
+from clinical_lakehouse.tables.silver import ADVERSE_EVENT, PATIENT, SUBJECT
 from clinical_lakehouse.training.follow_up import COLUMNS as FOLLOWED
 from clinical_lakehouse.training.follow_up import DROPOUT, follow_up
 from clinical_lakehouse.training.gate import Evidence, Limits, Verdict
@@ -49,7 +50,8 @@ from clinical_lakehouse.training.held_out import (
     version_rows,
 )
 from clinical_lakehouse.training.matrix import within_bound
-from clinical_lakehouse.training.model_card import NOBODY, Known, model_card
+from clinical_lakehouse.training.model_card import NOBODY, Known, Predicts, model_card
+from clinical_lakehouse.training.population import Rules
 from clinical_lakehouse.training.review import Review, review
 from clinical_lakehouse.training.time_to_event import (
     Row,
@@ -61,12 +63,12 @@ Version = Mapping[str, Any]
 
 
 @task(
-    reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, SUBJECT],
+    reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, SUBJECT, ADVERSE_EVENT],
     writes=[
         *(MODEL_EVALUATION, MODEL_CURVE, MODEL_COMPARISON),
         *(FAIRNESS_FINDING, FAIRNESS_MITIGATION, MODEL_SITE, LEAKAGE_FINDING),
     ],
-    params={"threshold": ""},
+    params={"threshold": "", "model": ""},
 )
 def evaluate(run: Run) -> Metrics:
     """Judge the newest version on the rows held out from it, beside a baseline and the champion on
@@ -74,7 +76,7 @@ def evaluate(run: Run) -> Metrics:
 
     The threshold for rates and net benefit is the parameter, else the training rows' prevalence.
     """
-    version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
+    version = newest_version(run.lake.read(MODEL_VERSION), run.model.name)
     if version is None:
         return {"outcome": "no model"}
     champion = _champion(run, version)
@@ -84,7 +86,7 @@ def evaluate(run: Run) -> Metrics:
     given = run.params.get("threshold")
     held = held_out(rows, model, names, float(given) if given else None)
     held = _beside(held, rows, champion)
-    again = review(rows, model, names, held.threshold, run.settings.model.stability_refits)
+    again = review(rows, model, names, held.threshold, run.model.stability_refits)
     judges = (
         ClinicalModelEvaluator(version, held, again.figures()),
         FairnessBiasDetector(version, held, again.mitigations),
@@ -101,11 +103,12 @@ def evaluate(run: Run) -> Metrics:
         *(FAIRNESS_FINDING, LEAKAGE_FINDING),
     ],
     writes=[MODEL_GATE, MODEL_GATE_CRITERION],
+    params={"model": ""},
 )
 def decide(run: Run) -> Metrics:
     """Store whether the newest version may become champion, and why, one row per criterion; a gate
     that is not passed is no error."""
-    version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
+    version = newest_version(run.lake.read(MODEL_VERSION), run.model.name)
     if version is None:
         return {"outcome": "no model"}
     tables = (MODEL_EVALUATION, MODEL_COMPARISON, FAIRNESS_FINDING, LEAKAGE_FINDING)
@@ -164,12 +167,14 @@ def _rows(run: Run, table: Table, version: Version) -> list[dict[str, Any]]:
 def _matrix(run: Run, version: Version, names: Iterable[str]) -> pd.DataFrame:
     """The version's training and held-out rows on the driver, bounded as in training."""
     table_version = int(version["feature_table_version"])
-    always = ["research_subject_key", "subject_key", "organization_key", "index_date"]
+    always = ["research_subject_key", "subject_key", "organization_key", "index_date", "study_day"]
     features = run.lake.read(SUBJECT_FEATURE, version=table_version).select(
         *dict.fromkeys([*always, "sex", "race", "age_years", *BASELINE_FEATURES, *names])
     )
-    margin_days = run.settings.privacy.date_shift_days
-    rows = version_rows(features, run.lake.read(SUBJECT), version, margin_days)
+    margin_days, model = run.settings.privacy.date_shift_days, run.model
+    ends = followed(model.event, run.lake.read(SUBJECT), run.lake.read(ADVERSE_EVENT))
+    rules = Rules(model.population, version["horizon_days"], model.censoring)
+    rows = version_rows(features, ends, version, rules, margin_days)
     return within_bound(rows).toPandas()
 
 
@@ -185,7 +190,7 @@ def _key(version: Version) -> dict[str, Any]:
 
 
 def _limits(run: Run) -> Limits:
-    model = run.settings.model
+    model = run.model
     return Limits(
         people_min=model.gate_people_min,
         auroc_min=model.gate_auroc_min,
@@ -204,20 +209,26 @@ def _limits(run: Run) -> Limits:
         *(FAIRNESS_FINDING, MODEL_SITE),
     ],
     writes=[MODEL_CARD],
+    params={"model": ""},
 )
 def describe(run: Run) -> Metrics:
     """Write the newest version's model card: TRIPOD+AI and HTI-1 as far as the run and people in
     conf/model_cards have answered them."""
-    version = newest_version(run.lake.read(MODEL_VERSION), run.settings.model.name)
+    version = newest_version(run.lake.read(MODEL_VERSION), run.model.name)
     if version is None:
         return {"outcome": "no model"}
     tables = (MODEL_EVALUATION, MODEL_GATE_CRITERION, FAIRNESS_FINDING, MODEL_SITE)
     rows = in_two_threads([partial(_rows, run, table, version) for table in tables])
-    known = Known(version, *rows)
+    known = Known(version, _predicts(run), *rows)
     card = model_card(conf_dir() / "model_cards", version["model_name"], known)
     _replace(run, MODEL_CARD, version, [{**vars(one), "written_at": run.as_of} for one in card])
     open_items = sum(one.answered_by == NOBODY for one in card)
     return {"model_version": version["model_version"], "items": len(card), "open": open_items}
+
+
+def _predicts(run: Run) -> Predicts:
+    model, prior = run.model, run.model.population.prior_outcome_days
+    return Predicts(model.meaning, model.event, model.censoring, prior)
 
 
 @task(reads=[SUBJECT_FEATURE, SUBJECT, PATIENT], writes=[SURVIVAL_CURVE, SURVIVAL_FIGURE])

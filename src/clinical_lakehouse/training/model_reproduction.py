@@ -9,21 +9,22 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
-from clinical_lakehouse.methods.outcomes import with_outcome
+from clinical_lakehouse.methods.outcomes import followed
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
-from clinical_lakehouse.tables.silver import SUBJECT
+from clinical_lakehouse.tables.silver import ADVERSE_EVENT, SUBJECT
 from clinical_lakehouse.training.families import FAMILIES
 from clinical_lakehouse.training.matrix import Matrix, as_matrix, only_known
+from clinical_lakehouse.training.population import Rules, labelled
 from clinical_lakehouse.training.search import fit_family
 
 _SAME = 1e-12
 
 
-@task(reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT], params={"tracking_run": ""})
+@task(reads=[MODEL_VERSION, SUBJECT_FEATURE, SUBJECT, ADVERSE_EVENT], params={"tracking_run": ""})
 def retrain(run: Run) -> Metrics:
     """Train the version of an MLflow run again, from the tables and parameters recorded with it,
     and compare its predictions on the held-out rows with the registered model's.
@@ -55,13 +56,14 @@ def _version(run: Run, tracking_run: str) -> Mapping[str, Any]:
 
 def _matrix(run: Run, version: Mapping[str, Any]) -> Matrix:
     """The rows as they were: the features' Delta version, outcomes up to training_until."""
-    features = run.lake.read(SUBJECT_FEATURE, version=int(version["feature_table_version"]))
+    name, number = version["model_name"], int(version["feature_table_version"])
+    features = run.lake.read(SUBJECT_FEATURE, version=number)
     # A date was given, and midnight UTC was recorded; the session's zone may show another day.
     until = datetime.fromtimestamp(version["training_until"].timestamp(), UTC).date()
-    margin_days = run.settings.privacy.date_shift_days
-    subjects = run.lake.read(SUBJECT)
-    labelled = with_outcome(features, subjects, version["horizon_days"], until, margin_days)
-    matrix = as_matrix(only_known(labelled).toPandas())
+    margin_days, model = run.settings.privacy.date_shift_days, run.settings.model_for(name)
+    ends = followed(model.event, run.lake.read(SUBJECT), run.lake.read(ADVERSE_EVENT))
+    rules = Rules(model.population, version["horizon_days"], model.censoring)
+    matrix = as_matrix(only_known(labelled(features, ends, rules, until, margin_days)).toPandas())
     then = version["train_row_count"], version["test_row_count"]
     if (len(matrix.train), len(matrix.test)) != then:
         raise ModelError(

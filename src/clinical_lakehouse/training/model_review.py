@@ -20,7 +20,15 @@ from clinical_lakehouse.training.promotion import (
     rollback_target,
 )
 
-_PARAMS = {"decision": "", "version": "", "role": "", "meaning": "", "why": "", "by": ""}
+_PARAMS = {
+    "decision": "",
+    "version": "",
+    "role": "",
+    "meaning": "",
+    "why": "",
+    "by": "",
+    "model": "",
+}
 _DECISIONS = {"approve": "approved", "rollback": "rolled back"}
 
 
@@ -37,7 +45,7 @@ def _approve(run: Run) -> int:
     version = _version(run)
     if version is None:
         raise UsageError("VERSION is missing: the version to sign; `models list` names them")
-    name = run.settings.model.name
+    name = run.model.name
     tracking.recorded_version(run, name, version)
     signed = approval_row(read_change_plan(conf_dir()).signing, run.params, run.as_of)
     row = {"model_name": name, "model_version": version, **signed}
@@ -47,7 +55,7 @@ def _approve(run: Run) -> int:
 
 def _roll_back(run: Run) -> int:
     """The version asked for, or the one in use before, is in use again; scores follow it."""
-    name, wanted, given = run.settings.model.name, _version(run), run.params
+    name, wanted, given = run.model.name, _version(run), run.params
     promotions.adopt(run, name)
     rows = run.lake.read(MODEL_PROMOTION).filter(F.col("model_name") == name)
     done = rows.filter((F.col("decided_at") == F.lit(run.as_of)) & (F.col("action") == ROLLED_BACK))

@@ -20,13 +20,13 @@ _RECENT_DAYS = 100
 @task(
     reads=[MODEL_PROMOTION, ALERT_EVENT, SUBJECT],
     writes=[RETRAINING_TRIGGER],
-    params={"despite": ""},
+    params={"despite": "", "model": ""},
 )
 def trigger(run: Run) -> Metrics:
     """Write down what asks for a new model. The task fails, and nothing is trained, where outcomes
     are spoilt by acting on scores, unless the parameter `despite` gives a reason to do it all the
     same."""
-    name = run.settings.model.name
+    name = run.model.name
     champion, despite = tracking.champion_version(run, name), run.params.get("despite", "")
     found = decide_trigger(champion, _events(run, name) if champion else [], _new_outcomes(run))
     why = f"{found.reason} Trained despite that: {despite}" if despite else found.reason
@@ -47,7 +47,7 @@ def _events(run: Run, name: str) -> list[dict[str, object]]:
 
 def _new_outcomes(run: Run) -> int:
     """Participations that ended since the version in use came into use."""
-    last = tracking.last_promotion(run, run.settings.model.name)
+    last = tracking.last_promotion(run, run.model.name)
     if last is None:
         return 0
     ended = F.col("ended_at").between(F.lit(last["decided_at"]), F.lit(run.as_of))

@@ -1,6 +1,6 @@
 """The search: which family and hyper-parameters fit earlier dates so as to fit later ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,19 @@ from threadpoolctl import threadpool_limits
 from clinical_lakehouse.methods.decisions import row_benefit
 from clinical_lakehouse.methods.intervals import Interval, mean_interval
 from clinical_lakehouse.methods.model_comparison import BOOTSTRAP, MORE_COMPLEX, SIMPLER
-from clinical_lakehouse.training.families import FAMILIES, Family
+from clinical_lakehouse.training.families import FAMILIES, Family, Offer
+from clinical_lakehouse.training.horizon_risk import outcome_of
 from clinical_lakehouse.training.split import Folding, cross_fit, fold_of, time_cut
 from clinical_lakehouse.training.trial_memory import TrialMemory
 
 VALIDATION_SHARE = 0.5
+LOG_LOSS, BRIER = "log_loss", "brier"
 _FAMILY = {family.name: family for family in FAMILIES}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One evaluation: the log loss of held-out rows, its mean and its error by subjects."""
+    """One evaluation: the loss of held-out rows, its mean and its error by subjects."""
 
     family: str
     params: Mapping[str, float]
@@ -95,55 +97,79 @@ class Choice:
         }
 
 
+@dataclass(frozen=True)
+class Judge:
+    """What hyperopt minimises, here or on a worker of a cluster: a point of the space in, its loss
+    out. A trial that is in `memory` is not fitted again."""
+
+    rows: pd.DataFrame
+    offer: Offer
+    seed: int
+    folding: Folding
+    metric: str
+    memory: TrialMemory | None
+
+    def __call__(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The loss, its error, and what they are of."""
+        family = _FAMILY[point["family"]]
+        params = {name: float(point[name]) for name in family.space}
+        loss = self.memory.find(family.name, params) if self.memory else None
+        if loss is None:
+            # The matrices are small: more threads wait for one another, 15 times as long.
+            with threadpool_limits(limits=1):
+                loss = self._loss(family, params)
+            if self.memory:
+                self.memory.keep(family.name, params, loss)
+        told = {"family": family.name, "params": params, "loss": loss[0], "loss_error": loss[1]}
+        return {**told, "status": STATUS_OK}
+
+    def _loss(self, family: Family, params: Mapping[str, float]) -> tuple[float, float]:
+        cut = time_cut(self.rows, VALIDATION_SHARE)
+        fit = fit_family(family, params, self.offer.features(family), self.seed)
+        return _loss(cross_fit(self.rows, cut, fit, self.folding), self.metric)
+
+
 def search(
     rows: pd.DataFrame,
-    available: Sequence[str],
+    offer: Offer,
     max_evaluations: int,
     seed: int,
     memory: TrialMemory | None = None,
     *,
     folding: Folding = fold_of,
+    metric: str = LOG_LOSS,
+    trials: Trials | None = None,
 ) -> Choice:
-    """Try families and hyper-parameters by hyperopt's TPE; each trial is cross-fitted on the later
-    half of the index dates. Same rows and seed, same choice, also of a search that was killed and
-    finds its trials in `memory`.
+    """Try the families and hyper-parameters on offer by hyperopt's TPE; each trial is cross-fitted
+    on the later half of the index dates and judged by `metric`, LOG_LOSS or BRIER. Same rows and
+    seed, same choice, also of a search that was killed and finds its trials in `memory`; with
+    SparkTrials in `trials`, which asks for several at once, only if it runs one at a time.
 
     Every simple family is tried. Of these the simplest within one standard error of the best is
     taken (Breiman 1984), for with few events the differences are mostly chance. A complex family
     wins only where its net benefit is larger by an interval above 0.
     """
-    cut = time_cut(rows, VALIDATION_SHARE)
-    made: list[Trial] = []
-
-    def judge(point: Mapping[str, Any]) -> dict[str, Any]:
-        family = _FAMILY[point["family"]]
-        params = {name: float(point[name]) for name in family.space}
-        loss = memory.find(family.name, params) if memory else None
-        if loss is None:
-            fit = fit_family(family, params, family.features(available), seed)
-            loss = _log_loss(cross_fit(rows, cut, fit, folding))
-            if memory:
-                memory.keep(family.name, params, loss)
-        made.append(Trial(family.name, params, *loss))
-        return {"loss": made[-1].loss, "status": STATUS_OK}
-
-    # The matrices are small: more threads wait for one another, 15 times as long on a busy machine.
+    families, judge = offer.families, Judge(rows, offer, seed, folding, metric, memory)
+    points = [{"family": one.name, **one.first} for one in families if one.first is not None]
+    kept = trials if trials is not None else Trials()
+    found: list[Mapping[str, Any]] = [judge(point) for point in points]
+    found += _minimise(judge, families, max_evaluations, kept)
+    made = [
+        Trial(one["family"], dict(one["params"]), one["loss"], one["loss_error"]) for one in found
+    ]
+    simple = _simplest_good([trial for trial in made if _FAMILY[trial.family].is_simple])
+    complex_ones = [trial for trial in made if not _FAMILY[trial.family].is_simple]
+    best = min(complex_ones, key=lambda trial: trial.loss, default=None)
     with threadpool_limits(limits=1):
-        for family in FAMILIES:
-            if family.first is not None:
-                judge({"family": family.name, **family.first})
-        _minimise(judge, max_evaluations, seed)
-        simple = _simplest_good([trial for trial in made if _FAMILY[trial.family].is_simple])
-        complex_ones = [trial for trial in made if not _FAMILY[trial.family].is_simple]
-        best = min(complex_ones, key=lambda trial: trial.loss, default=None)
-        contest = _contest((rows, folding), available, best, simple, seed) if best else None
+        contest = _contest((rows, folding), offer, best, simple, seed) if best else None
     chosen = best if best is not None and contest is not None and contest.is_worth_it else simple
-    return Choice(chosen, _FAMILY[chosen.family].features(available), seed, made, contest)
+    features = offer.features(_FAMILY[chosen.family])
+    return Choice(chosen, features, seed, made, contest)
 
 
 def _contest(
     given: tuple[pd.DataFrame, Folding],
-    available: Sequence[str],
+    offer: Offer,
     complex_one: Trial,
     simple: Trial,
     seed: int,
@@ -154,7 +180,7 @@ def _contest(
     scored = {}
     for trial in (complex_one, simple):
         family = _FAMILY[trial.family]
-        fit = fit_family(family, trial.params, family.features(available), seed)
+        fit = fit_family(family, trial.params, offer.features(family), seed)
         scored[trial.family] = cross_fit(rows, cut, fit, folding)
     own, other = scored[complex_one.family], scored[simple.family]
     events, people = own["is_event"].to_numpy(bool), own["subject_key"].to_numpy()
@@ -169,19 +195,21 @@ def _contest(
 
 
 def _minimise(
-    judge: Callable[[Mapping[str, Any]], dict[str, Any]], max_evaluations: int, seed: int
-) -> None:
-    space = hp.choice("model", [{"family": f.name, **f.space} for f in FAMILIES])
+    judge: Judge, families: Sequence[Family], max_evaluations: int, trials: Trials
+) -> list[Mapping[str, Any]]:
+    """What the trials that succeeded gave, in their order."""
+    space = hp.choice("model", [{"family": f.name, **f.space} for f in families])
     fmin(
         judge,
         space,
         algo=tpe.suggest,
         max_evals=max_evaluations,
-        trials=Trials(),
-        rstate=np.random.default_rng(seed),
+        trials=trials,
+        rstate=np.random.default_rng(judge.seed),
         show_progressbar=False,
         verbose=False,
     )
+    return [one for one in trials.results if one["status"] == STATUS_OK]
 
 
 def fit_family(
@@ -197,7 +225,7 @@ def fit_family(
     def fit(rows: pd.DataFrame) -> Any:
         pipeline = family.build(features, params, seed)
         weight = np.full(len(rows), rows["subject_key"].nunique() / len(rows))
-        inputs, outcome = rows[list(features)], rows["is_event"].to_numpy()
+        inputs, outcome = rows[list(features)], outcome_of(pipeline, rows)
         return pipeline.fit(inputs, outcome, model__sample_weight=weight)
 
     return fit
@@ -210,11 +238,12 @@ def _simplest_good(trials: Sequence[Trial]) -> Trial:
     return min((t for t in good if _FAMILY[t.family].rank == rank), key=lambda trial: trial.loss)
 
 
-def _log_loss(scored: pd.DataFrame) -> tuple[float, float]:
-    """Mean log loss of rows and its standard error, subjects being the units that vary."""
+def _loss(scored: pd.DataFrame, metric: str = LOG_LOSS) -> tuple[float, float]:
+    """Mean loss of rows and its standard error, subjects being the units that vary."""
     event = scored["is_event"].to_numpy(dtype=float)
     risk = np.clip(scored["score"].to_numpy(), 1e-6, 1 - 1e-6)
-    loss = pd.Series(-(event * np.log(risk) + (1 - event) * np.log(1 - risk)))
+    logs = -(event * np.log(risk) + (1 - event) * np.log(1 - risk))
+    loss = pd.Series(logs if metric == LOG_LOSS else (event - risk) ** 2)
     excess = (loss - loss.mean()).groupby(scored["subject_key"].to_numpy()).sum()
     error = float(np.sqrt((excess**2).sum())) / max(len(loss), 1)
     return float(loss.mean()), error

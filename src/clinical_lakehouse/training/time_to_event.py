@@ -18,6 +18,7 @@ from clinical_lakehouse.methods.survival import (
     harrell_c,
     kaplan_meier,
     log_rank,
+    risk_of_own_cause,
     uno_c,
 )
 from clinical_lakehouse.training.families import CORE
@@ -65,12 +66,7 @@ def risks_by(horizon: float, rows: pd.DataFrame, own: Cox, other: Cox | None) ->
     times = own.times_until(horizon)
     hazard = own.hazards(rows, times)
     competing = other.hazards(rows, times) if other else np.zeros_like(hazard)
-    staying = np.exp(-(hazard + competing))[:-1]
-    # Between two days the own cause takes its share of what is lost to both.
-    lost = staying - np.exp(-(hazard + competing))[1:]
-    steps, both = np.diff(hazard, axis=0), np.diff(hazard + competing, axis=0)
-    share = np.divide(steps, both, out=np.zeros_like(steps), where=both > 0)
-    return np.asarray((lost * share).sum(axis=0), dtype=float)
+    return risk_of_own_cause(hazard, competing)
 
 
 def fit_cox(rows: pd.DataFrame, inputs: Sequence[str], cause: int) -> Cox:
