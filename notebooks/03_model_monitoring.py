@@ -60,6 +60,18 @@ for row in answers["performance"].rows:
 # COMMAND ----------
 
 # MAGIC %md
+# MAGIC ## For whom
+# MAGIC Observed over expected by site and group; groups below 11 subjects have no figure.
+
+# COMMAND ----------
+
+for row in answers["groups"].rows:
+    if row["metric"] == "observed_expected" and row["value"] is not None:
+        print(row["window_end_date"], row["attribute"], row["group_value"], row["value"])
+
+# COMMAND ----------
+
+# MAGIC %md
 # MAGIC ## What has moved in the data
 
 # COMMAND ----------

@@ -69,7 +69,7 @@ def _window(seed, treated=True):
 
 
 def _said(rows):
-    found = performance.window_rows(rows, windows.WINDOW_DAYS, 0.95)
+    found = performance.window_rows(rows, performance.Reading(windows.WINDOW_DAYS, 0.95))
     return [{"index_date": DAY, **row} for row in found]
 
 

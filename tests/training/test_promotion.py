@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError, UsageError
+from clinical_lakehouse.methods.change_plan import Signing
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
@@ -16,7 +17,6 @@ from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables.gold_deployment import MODEL_CANARY, MODEL_PROMOTION, SERVED_ANSWER
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
-from clinical_lakehouse.training.change_plan import Signing
 from clinical_lakehouse.training.model_deployment import advance as advance_task
 from clinical_lakehouse.training.model_deployment import promote
 from clinical_lakehouse.training.model_review import decide

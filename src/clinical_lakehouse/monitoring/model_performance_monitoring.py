@@ -6,18 +6,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.action_log import read_actions
 from clinical_lakehouse.monitoring.concept_change import advanced, signalled
-from clinical_lakehouse.monitoring.findings import Drift, changes, drifts, effects
+from clinical_lakehouse.monitoring.findings import (
+    Drift,
+    Known,
+    allowed_by,
+    changes,
+    drifts,
+    effects,
+    group_drifts,
+)
+from clinical_lakehouse.monitoring.group_performance import with_groups
 from clinical_lakehouse.monitoring.intervention import Limits
 from clinical_lakehouse.monitoring.verdicts import (
     OPEN,
     estimate_coverage,
+    judged_groups,
     performance_rows,
     verdict_rows,
 )
@@ -26,6 +37,7 @@ from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
 from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
@@ -37,6 +49,7 @@ from clinical_lakehouse.tables.gold_models import (
 )
 from clinical_lakehouse.tables.gold_monitoring import (
     CHANGE_DETECTOR,
+    GROUP_PERFORMANCE,
     MODEL_PERFORMANCE,
     PERFORMANCE_VERDICT,
     PREDICTION_ACTION,
@@ -74,11 +87,14 @@ def record_actions(run: Run) -> Metrics:
         *(MODEL_VERSION, MODEL_PROMOTION, MODEL_EVALUATION, PREDICTION, PREDICTION_ACTION),
         *(SUBJECT_FEATURE, SUBJECT),
     ],
-    writes=[MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR],
+    writes=[
+        *(MODEL_METRIC, MODEL_PERFORMANCE, GROUP_PERFORMANCE),
+        *(PERFORMANCE_VERDICT, CHANGE_DETECTOR),
+    ],
 )
 def measure(run: Run) -> Metrics:
-    """Measure the champion per window of outcomes, all and as if nobody had been acted on, say what
-    each window means, and measure new people per month of enrolment."""
+    """Measure the champion per window of outcomes, all, as if nobody had been acted on, and by site
+    and group; say what each window means; and measure new people per month of enrolment."""
     champion = tracking.champion_version(run, run.settings.model.name)
     if champion is None:
         return {"outcome": "no champion"}
@@ -87,7 +103,9 @@ def measure(run: Run) -> Metrics:
     watched = [row for row in figures if row["population"] == performance.WATCHED]
     rows = [*performance.judged(watched, limit), *_population(run, version)]
     meant = verdict_rows(figures, Limits(limit.reference, limit.drop_max, limit.drop_max))
-    _write(run, version, figures, {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant})
+    groups = judged_groups(figures, limit)
+    made = {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant, GROUP_PERFORMANCE: groups}
+    _write(run, version, figures, made)
     return {
         "outcome": "measured" if watched else "no outcomes yet",
         "model_version": champion,
@@ -99,25 +117,31 @@ def measure(run: Run) -> Metrics:
 
 
 @task(
-    reads=[MODEL_METRIC, PERFORMANCE_VERDICT, CHANGE_DETECTOR, MODEL_PROMOTION],
+    reads=[
+        *(MODEL_METRIC, GROUP_PERFORMANCE, PERFORMANCE_VERDICT),
+        *(CHANGE_DETECTOR, MODEL_PROMOTION),
+    ],
     writes=[ALERT_EVENT],
 )
 def watch(run: Run) -> Metrics:
-    """Alert on each of the champion's metrics that is over its limit, about its first window; on
-    scores spoilt by acting on them; on a change of what risks mean; and on an alias that was moved
-    by hand."""
+    """Alert on each of the champion's metrics, sites and groups that is over its limit or has
+    changed, about its first window; on scores spoilt by acting on them; on a change of what risks
+    mean; and on an alias that was moved by hand."""
     name = run.settings.model.name
     promotions.follow(run, _SOURCE, name)
     champion = tracking.champion_version(run, name)
     if champion is None:
         return {"outcome": "no champion"}
-    metrics = _of(run.lake.read(MODEL_METRIC), name, champion).filter("is_over_limit")
-    meant = _of(run.lake.read(PERFORMANCE_VERDICT), name, champion)
-    told = meant.filter("verdict IN ('intervention', 'unidentified')").collect()
-    found = drifts([row.asDict() for row in metrics.collect()], _margin_days(run))
-    found += effects([row.asDict() for row in told])
-    signals = _of(run.lake.read(CHANGE_DETECTOR), name, champion).collect()
-    found += changes(signalled([row.asDict() for row in signals]))
+    metrics, groups, meant, signals = in_two_threads(
+        [
+            partial(_rows, run, table, name, champion)
+            for table in (MODEL_METRIC, GROUP_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR)
+        ]
+    )
+    allowed = allowed_by(read_change_plan(conf_dir()), run.settings.env)
+    known = Known(groups, meant, allowed, _margin_days(run))
+    found = [*drifts(metrics, known), *group_drifts(known), *effects(meant)]
+    found += changes(signalled(signals))
     labels = {"model": name, "version": str(champion)}
     emit(run, _SOURCE, [_finding(one, labels) for one in found])
     return {"outcome": "watched", "model_version": champion, "alerts": len(found)}
@@ -144,7 +168,9 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
         known, _of(run.lake.read(PREDICTION_ACTION), version["model_name"])
     )
     confidence = run.settings.model.alert_confidence
-    found = performance.per_window(acted, version["horizon_days"], confidence).collect()
+    reading = performance.Reading(version["horizon_days"], confidence, _threshold(run, version))
+    grouped = with_groups(acted, run.lake.read(SUBJECT_FEATURE))
+    found = performance.per_window(grouped, reading).collect()
     return [row.asDict() for row in found]
 
 
@@ -164,7 +190,7 @@ def _feed_detectors(
 ) -> None:
     """Windows that became known since the last run go to the detectors of concept drift."""
     key = {name: version[name] for name in ("model_name", "model_version")}
-    known = [row.asDict() for row in _of(run.lake.read(CHANGE_DETECTOR), *key.values()).collect()]
+    known = _rows(run, CHANGE_DETECTOR, version["model_name"], version["model_version"])
     rows = advanced(known, [row for row in figures if row["population"] == performance.STREAM])
     if rows and rows != [{n: v for n, v in one.items() if n not in key} for one in known]:
         filled = [{**key, **row} for row in rows]
@@ -202,9 +228,23 @@ def _predictions(run: Run, version: Mapping[str, Any]) -> DataFrame:
 
 
 def _held_out_auroc(run: Run, version: Mapping[str, Any]) -> Interval | None:
-    rows = _of(run.lake.read(MODEL_EVALUATION), version["model_name"], version["model_version"])
-    found = rows.filter("metric = 'auroc' AND group_name = 'all' AND low IS NOT NULL").collect()
+    found = [one for one in _evaluated(run, version, "auroc") if one["low"] is not None]
     return Interval(found[0]["value"], found[0]["low"], found[0]["high"]) if found else None
+
+
+def _threshold(run: Run, version: Mapping[str, Any]) -> float | None:
+    """The risk from which on evaluation took a score for high."""
+    found = _evaluated(run, version, "threshold")
+    return found[0]["value"] if found else None
+
+
+def _evaluated(run: Run, version: Mapping[str, Any], metric: str) -> list[Row]:
+    rows = _of(run.lake.read(MODEL_EVALUATION), version["model_name"], version["model_version"])
+    return rows.filter((F.col("metric") == metric) & (F.col("group_name") == "all")).collect()
+
+
+def _rows(run: Run, table: Table, name: str, number: int) -> list[dict[str, Any]]:
+    return [row.asDict() for row in _of(run.lake.read(table), name, number).collect()]
 
 
 def _of(rows: DataFrame, name: str, number: int | None = None) -> DataFrame:
@@ -220,7 +260,7 @@ def _finding(found: Drift, labels: Mapping[str, str]) -> Finding:
     return Finding(
         kind=found.kind,
         severity=found.severity,
-        labels={**labels, "metric": found.metric},
+        labels={**labels, "metric": found.metric, **found.labels},
         value=found.value,
         threshold=found.threshold,
         message=found.message,

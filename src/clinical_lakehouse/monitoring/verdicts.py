@@ -1,12 +1,14 @@
 """What each window says of a model, in rows: who fares how, and whether it is the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import intervention
+from clinical_lakehouse.monitoring.group_performance import GROUP
 from clinical_lakehouse.monitoring.intervention import Figures, Limits
 from clinical_lakehouse.monitoring.performance import (
     ESTIMATED,
@@ -15,6 +17,8 @@ from clinical_lakehouse.monitoring.performance import (
     NO_POPULATIONS,
     UPDATES,
     WATCHED,
+    AccuracyLimit,
+    judged,
 )
 from clinical_lakehouse.monitoring.windows import WINDOW_DAYS
 
@@ -30,6 +34,17 @@ def performance_rows(figures: Iterable[Row]) -> list[dict[str, Any]]:
         {**{name: row[name] for name in kept}, **_window(row)}
         for row in figures
         if row["population"] not in NO_POPULATIONS
+    ]
+
+
+def judged_groups(figures: Iterable[Row], limit: AccuracyLimit) -> list[dict[str, Any]]:
+    """gold.group_performance rows of performance.per_window's figures, without model and clock,
+    judged as performance.judged does; a group's AUROC has nothing to be held against."""
+    mine = [row for row in figures if row["population"] == GROUP]
+    whose = ("attribute", "group_value")
+    return [
+        {**row, **{name: figure[name] for name in whose}}
+        for figure, row in zip(mine, judged(mine, replace(limit, reference=None)), strict=True)
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clinical_lakehouse.pages import monitoring_sections as sections
 from clinical_lakehouse.pages.asking import Answer, Question, ask
+from clinical_lakehouse.pages.group_sections import for_whom
 from clinical_lakehouse.rendering.html import render
 from clinical_lakehouse.rendering.page import Page
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -48,6 +49,13 @@ FROM gold.retraining_trigger WHERE model_name = :model ORDER BY decided_at DESC 
        row_count, event_count
 FROM gold.model_performance WHERE model_name = :model AND model_version = :version
 ORDER BY metric, population, window_end_date""",
+    ),
+    "groups": Question(
+        _WATCHED,
+        """SELECT attribute, group_value, metric, window_start_date, window_end_date, value, low,
+       high, is_over_limit, is_changed, row_count, event_count
+FROM gold.group_performance WHERE model_name = :model AND model_version = :version
+ORDER BY attribute, group_value, metric, window_end_date""",
     ),
     "verdicts": Question(
         _WATCHED,
@@ -101,6 +109,7 @@ def model_page(model: str, answers: Mapping[str, Answer], as_of: datetime) -> Pa
     found = (
         sections.standing(answers["verdicts"], answers["detectors"], answers["drift"]),
         sections.performance(answers["performance"], answers["verdicts"]),
+        for_whom(answers["groups"]),
         sections.detectors(answers["detectors"]),
         sections.data_drift(answers["drift"]),
         sections.deployment(answers["promotions"], answers["canary"]),

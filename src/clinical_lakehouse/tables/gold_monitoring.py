@@ -57,6 +57,41 @@ MODEL_PERFORMANCE = Table(
     retention_days=2555,
 )
 
+GROUP_PERFORMANCE = Table(
+    name="gold.group_performance",
+    comment="One row per model version, window, site or group, and metric: for whom it holds.",
+    owner=_OWNER,
+    key=(
+        *("model_name", "model_version", "window_end_date"),
+        *("attribute", "group_value", "metric"),
+    ),
+    columns=(
+        _MODEL,
+        _VERSION,
+        _FROM,
+        _TO,
+        Column("attribute", "STRING", "site, sex, age_band or race, as first known.", False),
+        Column("group_value", "STRING", "The group; unknown where nobody said.", False, Phi.QUASI),
+        Column(
+            "metric",
+            "STRING",
+            "observed_expected (of those nobody acted on), auroc, selection_rate,"
+            " true_positive_rate, false_positive_rate (as if nobody had been acted on).",
+            False,
+        ),
+        Column("value", "DOUBLE", "The figure; null for groups below 11 subjects."),
+        Column("low", "DOUBLE", "Lower limit, for all groups of the attribute together."),
+        Column("high", "DOUBLE", "Upper limit of the same."),
+        Column("reference", "DOUBLE", "The figure it is held against."),
+        Column("is_over_limit", "BOOLEAN", "Crossed its limit beyond chance.", False),
+        Column("is_changed", "BOOLEAN", "Off beyond chance in two windows without a common day."),
+        Column("row_count", "BIGINT", "Subjects in the window.", False),
+        Column("event_count", "BIGINT", "Of them with the outcome.", False),
+        _COMPUTED,
+    ),
+    retention_days=2555,
+)
+
 PERFORMANCE_VERDICT = Table(
     name="gold.performance_verdict",
     comment="One row per model version and window: is it the model, or what was done about it.",

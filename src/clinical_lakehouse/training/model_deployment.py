@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
+from clinical_lakehouse.methods.change_plan import Candidate, broken_clauses, read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.methods.outcomes import with_outcome
 from clinical_lakehouse.runtime import promotions, tracking
@@ -55,7 +56,6 @@ from clinical_lakehouse.training.canary_rows import (
     paired,
     shown,
 )
-from clinical_lakehouse.training.change_plan import Candidate, broken_clauses, read_change_plan
 from clinical_lakehouse.training.held_out import newest_version
 from clinical_lakehouse.training.matrix import MAX_ROWS
 from clinical_lakehouse.training.promotion import (
