@@ -13,6 +13,7 @@ from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.action_log import read_actions
+from clinical_lakehouse.monitoring.as_known import as_known, revised
 from clinical_lakehouse.monitoring.concept_change import advanced, signalled
 from clinical_lakehouse.monitoring.findings import (
     Drift,
@@ -51,6 +52,7 @@ from clinical_lakehouse.tables.gold_monitoring import (
     CHANGE_DETECTOR,
     GROUP_PERFORMANCE,
     MODEL_PERFORMANCE,
+    PERFORMANCE_REVISION,
     PERFORMANCE_VERDICT,
     PREDICTION_ACTION,
 )
@@ -88,7 +90,7 @@ def record_actions(run: Run) -> Metrics:
         *(SUBJECT_FEATURE, SUBJECT),
     ],
     writes=[
-        *(MODEL_METRIC, MODEL_PERFORMANCE, GROUP_PERFORMANCE),
+        *(MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_REVISION, GROUP_PERFORMANCE),
         *(PERFORMANCE_VERDICT, CHANGE_DETECTOR),
     ],
 )
@@ -180,9 +182,27 @@ def _write(
     figures: Sequence[Mapping[str, Any]],
     made: Mapping[Table, list[dict[str, Any]]],
 ) -> None:
-    all_ = {**made, MODEL_PERFORMANCE: performance_rows(figures)}
+    said = performance_rows(figures)
+    all_ = {**made, MODEL_PERFORMANCE: said}
     writes = [partial(_replace, run, table, version, rows) for table, rows in all_.items()]
-    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
+    writes.append(partial(_feed_detectors, run, version, figures))
+    writes.append(partial(_revise, run, version, said, made[PERFORMANCE_VERDICT]))
+    in_two_threads(writes)
+
+
+def _revise(
+    run: Run,
+    version: Mapping[str, Any],
+    said: Sequence[Mapping[str, Any]],
+    meant: Sequence[Mapping[str, Any]],
+) -> None:
+    """Keep what is said otherwise than before beside what was said before."""
+    key = {name: version[name] for name in ("model_name", "model_version")}
+    mine = _of(run.lake.read(PERFORMANCE_REVISION), *key.values())
+    known = [row.asDict() for row in as_known(mine, run.as_of).collect()]
+    rows = [{**key, **row, "known_at": run.as_of} for row in revised(known, said, meant)]
+    if rows:
+        run.lake.upsert(PERFORMANCE_REVISION, run.lake.frame(PERFORMANCE_REVISION, rows))
 
 
 def _feed_detectors(

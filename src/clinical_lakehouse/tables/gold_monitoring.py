@@ -57,6 +57,33 @@ MODEL_PERFORMANCE = Table(
     retention_days=2555,
 )
 
+PERFORMANCE_REVISION = Table(
+    name="gold.performance_revision",
+    comment="One row per figure of gold.model_performance each time it was said anew: late labels,"
+    " corrections and withdrawn consent change windows long past.",
+    owner=_OWNER,
+    key=(
+        *("model_name", "model_version", "window_end_date"),
+        *("population", "metric", "known_at"),
+    ),
+    columns=(
+        _MODEL,
+        _VERSION,
+        _FROM,
+        _TO,
+        Column("population", "STRING", "As in gold.model_performance.", False),
+        Column("metric", "STRING", "As in gold.model_performance.", False),
+        Column("value", "DOUBLE", "The figure as known then; null where it could not be computed."),
+        Column("low", "DOUBLE", "Lower confidence limit."),
+        Column("high", "DOUBLE", "Upper confidence limit."),
+        Column("row_count", "BIGINT", "Rows behind it; 0 once there are none any more.", False),
+        Column("event_count", "BIGINT", "Of them with the outcome.", False),
+        Column("verdict", "STRING", "The window's verdict as known then.", False),
+        Column("known_at", "TIMESTAMP", "as_of of the run from which on it is known.", False),
+    ),
+    retention_days=2555,
+)
+
 GROUP_PERFORMANCE = Table(
     name="gold.group_performance",
     comment="One row per model version, window, site or group, and metric: for whom it holds.",
