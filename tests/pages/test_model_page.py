@@ -100,8 +100,9 @@ def test_the_page_says_what_is_in_use_what_it_means_and_who_decided():
 
 
 def test_a_window_said_anew_shows_what_was_said_first():
-    said = {"population": "all", "metric": "auroc", "said_count": 2, "first_value": 0.751,
-            "value": 0.698, "first_known_at": AT, "known_at": AT + timedelta(days=3), **WINDOW}  # fmt: skip
+    figures = {"said_count": 2, "first_value": 0.751, "value": 0.698}
+    moments = {"first_known_at": AT, "known_at": AT + timedelta(days=3)}
+    said = {"population": "all", "metric": "auroc", **figures, **moments, **WINDOW}
     page = _page(**{**FULL, "revisions": [said]})
     assert "0.751" in page and "0.698" in page
     assert "Nothing said anew" in _page(**FULL)
