@@ -40,7 +40,7 @@ from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
-from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION, SERVED_PREDICTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import (
     MODEL_EVALUATION,
@@ -87,7 +87,7 @@ def record_actions(run: Run) -> Metrics:
 @task(
     reads=[
         *(MODEL_VERSION, MODEL_PROMOTION, MODEL_EVALUATION, PREDICTION, PREDICTION_ACTION),
-        *(SUBJECT_FEATURE, SUBJECT),
+        *(SERVED_PREDICTION, SUBJECT_FEATURE, SUBJECT),
     ],
     writes=[
         *(MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_REVISION, GROUP_PERFORMANCE),
@@ -171,7 +171,8 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
     )
     confidence = run.settings.model.alert_confidence
     reading = performance.Reading(version["horizon_days"], confidence, _threshold(run, version))
-    grouped = with_groups(acted, run.lake.read(SUBJECT_FEATURE))
+    lots = windows.with_lots(acted, _of(run.lake.read(SERVED_PREDICTION), version["model_name"]))
+    grouped = with_groups(lots, run.lake.read(SUBJECT_FEATURE))
     found = performance.per_window(grouped, reading).collect()
     return [row.asDict() for row in found]
 

@@ -91,3 +91,16 @@ def with_actions(rows: DataFrame, actions: DataFrame) -> DataFrame:
         (1 - F.product(1 - F.col("_propensity"))).alias("propensity"),
         F.coalesce(F.min("_held_out"), F.lit(False)).alias("is_held_out"),
     )
+
+
+def with_lots(rows: DataFrame, served: DataFrame) -> DataFrame:
+    """Rows of `with_actions`, also held out from a subject's first risk on that was shown with the
+    mark not to act on it (gold.served_prediction). Who was acted on all the same stands for nobody:
+    whether it happened hangs on the score alone, so calibration is not biased by leaving them out.
+    """
+    marked = served.filter("is_held_out").groupBy("research_subject_key")
+    since = marked.agg(F.min("index_date").alias("_since"))
+    by_lot = F.coalesce(F.col("_since") <= F.col("index_date"), F.lit(False))
+    held = (F.col("is_held_out") | by_lot) & ~F.col("is_treated")
+    kept = [name for name in rows.columns if name != "is_held_out"]
+    return rows.join(since, "research_subject_key", "left").select(*kept, held.alias("is_held_out"))
