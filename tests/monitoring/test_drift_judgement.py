@@ -103,10 +103,8 @@ def test_codes_of_another_system_are_named_as_such():
 def test_how_often_is_measured_is_no_change_of_values():
     often, rare = (Described(Profile((2.5,), (20, 80, 0)), days, 1.0) for days in (4.0, 1.0))
     kind, said = named_change(often, rare, is_frequency=True)
-    assert (kind, said) == (
-        "sampling_frequency",
-        "measured on 4 days of 28 in the middle, now on 1",
-    )
+    assert kind == "sampling_frequency"
+    assert said == "measured on 4 days of 28 in the middle, now on 1"
 
 
 def test_a_slow_drift_is_silent_week_on_week_and_found_against_training_within_12_weeks():
