@@ -58,6 +58,10 @@ FULL = {
         for metric in ("auroc", "observed_expected")
         for population in ("all", "estimated", "untreated")
         for week in range(4)
+    ]
+    + [
+        {**_performance("estimated", "coverage", 1, 0.75), "row_count": 12, "event_count": 9},
+        _performance("estimated_weighted", "auroc", 1, 0.7),
     ],
     "verdicts": [
         {**WINDOW, "verdict": verdict, "advice": None, "row_count": 400, "treated_count": 40,
@@ -90,7 +94,8 @@ def test_the_page_says_what_is_in_use_what_it_means_and_who_decided():
     for said in (
         "Version 1 is in use", "Intervention", "10.0%", "As if nobody was acted on", "rolled back",
         "CR-12", "3f2ab1c4", "Canary of version 3", "heart rate mean (input)", "page hinkley",
-        "cannot see concept drift", "For whom", "Observed / expected by sex", "2.25", "over limit",
+        "cannot see concept drift", "Estimates, checked when", "75.0%", "For whom",
+        "Observed / expected by sex", "2.25", "over limit",
         "&lt;b&gt;another unit?", "model_review",
     ):  # fmt: skip
         assert said in page, said

@@ -1,16 +1,19 @@
 """Job model_performance_monitoring: the champion measured as outcomes arrive, drops alerted."""
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
+from clinical_lakehouse.methods.performance_estimation import Reference
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.action_log import read_actions
 from clinical_lakehouse.monitoring.as_known import as_known, revised
@@ -28,7 +31,8 @@ from clinical_lakehouse.monitoring.group_performance import with_groups
 from clinical_lakehouse.monitoring.intervention import Limits
 from clinical_lakehouse.monitoring.verdicts import (
     OPEN,
-    estimate_coverage,
+    coverage_now,
+    coverage_rows,
     judged_groups,
     performance_rows,
     verdict_rows,
@@ -60,6 +64,8 @@ from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 
 _SOURCE = "model-performance-monitoring-watch"
+# What the estimate weighted for other people holds on the driver.
+_MOST_REFERENCE, _MOST_INPUTS = 20_000, 40
 
 
 @task(reads=[PREDICTION], writes=[PREDICTION_ACTION], params={"actions": ""})
@@ -114,7 +120,7 @@ def measure(run: Run) -> Metrics:
         "row_count": len(rows),
         "over_limit": sum(row["is_over_limit"] for row in rows),
         "verdict": next((r["verdict"] for r in reversed(meant) if r["verdict"] != OPEN), None),
-        "estimate_coverage": estimate_coverage(figures),
+        "estimate_coverage": coverage_now(_said(run, figures)),
     }
 
 
@@ -163,18 +169,48 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
     indexes = [*whole, *windows.open_index_dates(whole, windows.monday(trained_until), latest)]
     if not indexes:
         return []
-    subjects = run.lake.read(SUBJECT)
-    scored = windows.rows_at_risk(_predictions(run, version), subjects, indexes)
-    known = windows.labelled(scored, subjects, until, margin)
-    acted = windows.with_actions(
-        known, _of(run.lake.read(PREDICTION_ACTION), version["model_name"])
+    rows = _rows_at_risk(run, version, indexes)
+    dates = windows.reference_dates(whole)
+    reading = performance.Reading(
+        version["horizon_days"],
+        run.settings.model.alert_confidence,
+        _threshold(run, version),
+        _reference(rows, version, dates),
+        dates[-1] + timedelta(days=windows.WINDOW_DAYS) if dates else date.max,
     )
-    confidence = run.settings.model.alert_confidence
-    reading = performance.Reading(version["horizon_days"], confidence, _threshold(run, version))
-    lots = windows.with_lots(acted, _of(run.lake.read(SERVED_PREDICTION), version["model_name"]))
-    grouped = with_groups(lots, run.lake.read(SUBJECT_FEATURE))
-    found = performance.per_window(grouped, reading).collect()
-    return [row.asDict() for row in found]
+    return [row.asDict() for row in performance.per_window(rows, reading).collect()]
+
+
+def _rows_at_risk(run: Run, version: Mapping[str, Any], indexes: Sequence[date]) -> DataFrame:
+    """Who was at risk when, what became of them, what was done, whose they are, their inputs."""
+    subjects, features = run.lake.read(SUBJECT), run.lake.read(SUBJECT_FEATURE)
+    name, margin = version["model_name"], _margin_days(run)
+    scored = windows.rows_at_risk(_predictions(run, version), subjects, indexes)
+    known = windows.labelled(scored, subjects, run.as_of.date(), margin)
+    acted = windows.with_actions(known, _of(run.lake.read(PREDICTION_ACTION), name))
+    lots = windows.with_lots(acted, _of(run.lake.read(SERVED_PREDICTION), name))
+    told = windows.with_inputs(lots, features, _numbers(version))
+    return with_groups(told, features)
+
+
+def _numbers(version: Mapping[str, Any]) -> list[str]:
+    """The version's inputs that are numbers."""
+    kinds = {column.name: column.type for column in SUBJECT_FEATURE.columns}
+    names = json.loads(version["feature_names"])
+    return [one for one in names if kinds.get(one) in ("DOUBLE", "INT")][:_MOST_INPUTS]
+
+
+def _reference(
+    rows: DataFrame, version: Mapping[str, Any], dates: Sequence[date]
+) -> Reference | None:
+    """People whose outcome is known, in the order of a hash, the same at every run."""
+    if not dates:
+        return None
+    known = rows.filter(F.col("index_date").isin(list(dates))).filter("NOT is_treated")
+    order = F.xxhash64("research_subject_key", "index_date")
+    told = known.select("score", "is_event", "inputs").orderBy(order).limit(_MOST_REFERENCE)
+    people: pd.DataFrame = told.toPandas()
+    return performance.reference(people, version["horizon_days"], len(_numbers(version)))
 
 
 def _write(
@@ -183,12 +219,18 @@ def _write(
     figures: Sequence[Mapping[str, Any]],
     made: Mapping[Table, list[dict[str, Any]]],
 ) -> None:
-    said = performance_rows(figures)
+    said = _said(run, figures)
     all_ = {**made, MODEL_PERFORMANCE: said}
     writes = [partial(_replace, run, table, version, rows) for table, rows in all_.items()]
     writes.append(partial(_feed_detectors, run, version, figures))
     writes.append(partial(_revise, run, version, said, made[PERFORMANCE_VERDICT]))
     in_two_threads(writes)
+
+
+def _said(run: Run, figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of populations, and how the estimates among them have kept."""
+    checks = coverage_rows(figures, run.settings.model.alert_confidence)
+    return [*performance_rows(figures), *checks]
 
 
 def _revise(

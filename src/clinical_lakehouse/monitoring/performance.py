@@ -1,8 +1,8 @@
 """How the champion fares as outcomes arrive: figures per window, and which are beyond chance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,11 @@ from clinical_lakehouse.methods import calibration, discrimination
 from clinical_lakehouse.methods.calibration_update import INTERCEPT, NONE, REFIT, SLOPE, closed_test
 from clinical_lakehouse.methods.intervals import Interval, difference
 from clinical_lakehouse.methods.label_maturity import known_weights, maturity
-from clinical_lakehouse.methods.performance_estimation import estimated_auroc
+from clinical_lakehouse.methods.performance_estimation import (
+    Reference,
+    estimated_auroc,
+    estimated_auroc_shifted,
+)
 from clinical_lakehouse.methods.weighted_performance import weighted_observed_expected
 from clinical_lakehouse.monitoring import intervention
 from clinical_lakehouse.monitoring.concept_change import ERROR, EXCESS_LOSS
@@ -34,18 +38,22 @@ _SCHEMA = (
 )
 # What a window says besides its populations: the figures watched, and counts of its labels.
 WATCHED, LABELS, MATURED, STREAM = "watched", "labels", "matured", "stream"
-ESTIMATED = "estimated"
+ESTIMATED, SHIFTED = "estimated", "estimated_weighted"
 NO_POPULATIONS = (LABELS, WATCHED, STREAM, GROUP)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How figures are made: the risks' horizon, the limits' confidence, and the risk from which on
-    a score counts as high (none: rates at it are left out)."""
+    """How figures are made: the risks' horizon, the limits' confidence, the risk from which on a
+    score counts as high (none: rates at it are left out), and rows whose outcome is known, for the
+    estimate that is weighted for other people, of windows from `reference_until` on alone, for
+    those before share outcomes with them."""
 
     horizon_days: int
     confidence: float
     threshold: float | None = None
+    reference: Reference | None = None
+    reference_until: date = date.max
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,9 @@ def per_window(rows: DataFrame, reading: Reading) -> DataFrame:
     window, AUROC and observed over expected of the untreated where scores were acted on. Others:
     populations of intervention.performance. LABELS: counts, and the closed test's advice. MATURED:
     observed over expected of windows whose outcomes are still coming. ESTIMATED: the AUROC that
-    true risks would have, of every window; it cannot see concept drift. STREAM: what the detectors
-    of concept drift are fed, of every fourth window, so that no day of a person counts twice.
+    true risks would have, of every window; SHIFTED: the same of risks made true for the people
+    there are now; neither can see concept drift. STREAM: what the detectors of concept drift are
+    fed, of every fourth window, so that no day of a person counts twice.
     GROUP: who fares how, where rows say whose they are (group_performance.with_groups).
     """
     return rows.groupBy("index_date").applyInPandas(_measurer(reading), _SCHEMA)
@@ -172,7 +181,7 @@ def window_rows(rows: pd.DataFrame, reading: Reading) -> list[Row]:
     horizon_days, confidence = reading.horizon_days, reading.confidence
     events, scores = rows["is_event"].to_numpy(bool), rows["score"].to_numpy(float)
     risks = window_risk(scores, horizon_days)
-    found = [*_counted(rows), _estimated(rows, risks, confidence)]
+    found = [*_counted(rows), *_estimated(rows, risks, reading)]
     if not rows["is_complete"].all():
         return [*found, _still_coming(rows, risks, confidence)]
     acted = intervention.Acted(
@@ -209,10 +218,30 @@ def _counted(rows: pd.DataFrame) -> list[Row]:
     return [_label(name, float(count), rows) for name, count in named.items()]
 
 
-def _estimated(rows: pd.DataFrame, risks: np.ndarray, confidence: float) -> Row:
-    found = estimated_auroc(rows["score"], risks, confidence)
+def _estimated(rows: pd.DataFrame, risks: np.ndarray, reading: Reading) -> Iterator[Row]:
     counts = {"row_count": len(rows), "event_count": int(rows["is_event"].sum())}
-    return {**_figure("auroc", found), **counts, "population": ESTIMATED}
+    plain = estimated_auroc(rows["score"], risks, reading.confidence)
+    yield {**_figure("auroc", plain), **counts, "population": ESTIMATED}
+    is_later = rows["index_date"].iloc[0] >= reading.reference_until
+    if reading.reference is not None and is_later:
+        inputs = input_matrix(rows, reading.reference.inputs.shape[1])
+        given = (rows["score"], risks, inputs, reading.reference)
+        found = estimated_auroc_shifted(*given, reading.confidence)
+        yield {**_figure("auroc", found), **counts, "population": SHIFTED}
+
+
+def reference(people: pd.DataFrame, horizon_days: int, width: int) -> Reference | None:
+    """Rows of whole windows as what estimates are weighted from; None without people or numbers."""
+    if people.empty or not width:
+        return None
+    risks = window_risk(people["score"].to_numpy(float), horizon_days)
+    return Reference(risks, people["is_event"].to_numpy(bool), input_matrix(people, width))
+
+
+def input_matrix(rows: pd.DataFrame, width: int) -> np.ndarray:
+    """The arrays of `windows.with_inputs` as rows of `width` numbers, NaN where one is missing."""
+    blank = [np.nan] * width
+    return np.array([blank if one is None else list(one) for one in rows["inputs"]], dtype=float)
 
 
 def _streams(rows: pd.DataFrame, risks: np.ndarray) -> list[Row]:

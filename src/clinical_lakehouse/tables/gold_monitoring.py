@@ -42,11 +42,17 @@ MODEL_PERFORMANCE = Table(
             "population",
             "STRING",
             "all; untreated (weighted by 1/(1 - propensity)); hold_out; matured (open windows,"
-            " weighted by the chance of an outcome being known); estimated (from the scores alone:"
-            " it cannot see concept drift).",
+            " weighted by the chance of an outcome being known); estimated (from the scores alone)"
+            " and estimated_weighted (for who is there now): they cannot see concept drift.",
             False,
         ),
-        Column("metric", "STRING", "auroc, observed_expected, calibration_slope, ...", False),
+        Column(
+            "metric",
+            "STRING",
+            "auroc, observed_expected; of estimates coverage: the share of row_count windows whose"
+            " AUROC, once known, lay within what was estimated (event_count of them).",
+            False,
+        ),
         Column("value", "DOUBLE", "The figure; null where it cannot be computed."),
         Column("low", "DOUBLE", "Lower confidence limit."),
         Column("high", "DOUBLE", "Upper confidence limit."),
