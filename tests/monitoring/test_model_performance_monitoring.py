@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.errors import ModelError
 from clinical_lakehouse.monitoring import windows
 from clinical_lakehouse.monitoring.as_known import as_known
 from clinical_lakehouse.monitoring.model_performance_monitoring import measure, watch
@@ -184,6 +185,13 @@ def test_a_late_label_and_a_withdrawn_consent_open_old_windows_and_both_are_kept
     first = F.col("window_end_date") == F.lit(MONDAY + timedelta(days=29))
     later = first & (F.col("known_at") > F.lit(watched.as_of))
     assert {row.metric for row in revisions.filter(later).collect()} >= {"auroc"}
+
+
+def test_a_champion_that_nobody_recorded_is_one_line_and_nothing_is_measured(run):
+    _serve(run)
+    with pytest.raises(ModelError, match="version 1 is not in gold.model_version; train again"):
+        measure.execute(run)
+    assert not run.lake.exists(MODEL_METRIC)
 
 
 def test_without_a_champion_the_outcome_is_named(run):

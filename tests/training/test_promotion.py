@@ -150,6 +150,25 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_refused_clearly(dev
     )
 
 
+def test_while_the_registry_is_down_nothing_is_half_promoted(dev, monkeypatch):
+    _add(dev, 2)
+    name = dev.settings.model.name
+    row = promotion_row(name, "promoted", (1, 2), tracking.last_promotion(dev, name), ANA)
+    monkeypatch.setattr(tracking, "_client", lambda lake: (_ for _ in ()).throw(_down()))
+    with pytest.raises(ModelError, match="no version 2 in the registry"):
+        promotions.record(dev, row)
+    monkeypatch.undo()
+    assert (_events(dev), _alias(dev)) == ([("promoted", None, 1)], 1)
+    promotions.record(dev, row)
+    assert (_alias(dev), tracking.champion_version(dev, name)) == (2, 2)
+
+
+def _down():
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException("connection refused")
+
+
 def test_an_alias_moved_by_hand_is_found_by_the_next_run_put_back_and_told_once(dev):
     _add(dev, 2)
     tracking.set_alias(dev, dev.settings.model.name, "champion", 2)
