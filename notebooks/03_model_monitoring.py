@@ -64,8 +64,8 @@ for row in answers["performance"].rows:
 
 # MAGIC %md
 # MAGIC ## As known then, and now
-# MAGIC Late outcomes, corrections and withdrawn consent open old windows again. `as_known` gives the
-# MAGIC figures of any moment.
+# MAGIC Late outcomes, corrections and withdrawn consent open old windows again. `as_known` gives
+# MAGIC the figures of any moment.
 
 # COMMAND ----------
 
