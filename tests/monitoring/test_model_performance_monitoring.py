@@ -100,6 +100,7 @@ def watched(spark, tmp_path_factory):
         made += [_prediction(key, day, score) for day in days]
         features += [_feature(key, day, start, draws) for day in days[:1]]
     version = {**MODEL, "training_until": _moment(MONDAY), "horizon_days": 90}
+    version["feature_names"] = json.dumps(["age_years", "phq9_baseline", "sex"])
     figure = {**MODEL, "metric": "auroc", "group_name": "all", "group_value": "all"}
     held_out = {**figure, "value": 0.8, "low": 0.74, "high": 0.85}
     run.lake.merge(SUBJECT, rows(run.lake, SUBJECT, *subjects))

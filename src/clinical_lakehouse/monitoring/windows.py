@@ -110,7 +110,8 @@ def with_lots(rows: DataFrame, served: DataFrame) -> DataFrame:
 def with_inputs(rows: DataFrame, features: DataFrame, names: Sequence[str]) -> DataFrame:
     """Rows at risk with the model's numbers (gold.subject_feature) that the risk was made from, as
     one array; null where they are not there any more."""
-    numbers = F.array(*(F.col(name).cast("double") for name in names)).alias("inputs")
+    numbers = F.array(*(F.col(name).cast("double") for name in names))
+    numbers = numbers.cast("array<double>").alias("inputs")  # of no names: of nothing
     made = features.select(
         "research_subject_key", F.col("index_date").alias("scored_date"), numbers
     )
