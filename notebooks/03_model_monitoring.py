@@ -11,12 +11,15 @@
 # COMMAND ----------
 
 import os
+from datetime import timedelta
 
+from clinical_lakehouse.monitoring.as_known import as_known
 from clinical_lakehouse.pages.model_page import in_use, model_answers, model_page
 from clinical_lakehouse.rendering.html import render
 from clinical_lakehouse.runtime.clock import wall_clock
 from clinical_lakehouse.runtime.entry import open_lake
 from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.tables.gold_monitoring import PERFORMANCE_REVISION
 
 lake = open_lake({"catalog": os.environ.get("CLINICAL_CATALOG", "")})
 model = load_settings(os.environ.get("CLINICAL_ENV", "dev")).model.name
@@ -56,6 +59,32 @@ for row in answers["verdicts"].rows:
 
 for row in answers["performance"].rows:
     print(row["metric"], row["population"], row["window_end_date"], row["value"])
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## As known then, and now
+# MAGIC Late outcomes, corrections and withdrawn consent open old windows again. `as_known` gives
+# MAGIC the figures of any moment.
+
+# COMMAND ----------
+
+for row in answers["revisions"].rows:
+    print(row["window_end_date"], row["metric"], row["first_value"], row["value"])
+then = wall_clock() - timedelta(days=30)
+print(as_known(lake.read(PERFORMANCE_REVISION), then).count(), "figures were known 30 days ago")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## For whom
+# MAGIC Observed over expected by site and group; groups below 11 subjects have no figure.
+
+# COMMAND ----------
+
+for row in answers["groups"].rows:
+    if row["metric"] == "observed_expected" and row["value"] is not None:
+        print(row["window_end_date"], row["attribute"], row["group_value"], row["value"])
 
 # COMMAND ----------
 

@@ -14,6 +14,7 @@ import uvicorn
 from clinical_lakehouse.errors import ModelError, UsageError
 from clinical_lakehouse.local.answer_log import AnswerLog
 from clinical_lakehouse.local.serving import Server, Shelf, application, serve
+from clinical_lakehouse.methods.lots import is_held_out
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
@@ -263,6 +264,20 @@ def test_inputs_keep_the_types_that_training_had():
     assert made.a.tolist() == ["x", None]
     with pytest.raises(UsageError, match="b must be a finite number"):
         as_inputs(given.assign(b=[1.0, float("inf")]), kinds)
+
+
+def test_who_is_held_out_by_lot_is_marked_in_the_answer(run_with_versions):
+    root = run_with_versions.lake.root
+    answers = {}
+    for ratio in (0.0, 0.5):
+        server = Server(Shelf(root, hold_out_ratio=ratio), NAME, AnswerLog(root))
+        asked = ROWS[:20].assign(research_subject_key=range(20))
+        answers[ratio] = server.answer(asked)["predictions"]
+        server.log.close()
+    marks = [one.get("is_held_out", False) for one in answers[0.5]]
+    assert marks == [is_held_out(key, NAME, 0.5) for key in range(20)]
+    assert True in marks and False in marks
+    assert all(set(one) == {"risk", "model_version"} for one in answers[0.0])
 
 
 def test_an_address_that_is_taken_is_one_line(run_with_versions, tmp_path):

@@ -15,6 +15,7 @@ from clinical_lakehouse.monitoring.findings import effects
 from clinical_lakehouse.monitoring.intervention import Limits
 from clinical_lakehouse.monitoring.model_performance_monitoring import record_actions
 from clinical_lakehouse.monitoring.verdicts import performance_rows, verdict_rows
+from clinical_lakehouse.tables.gold_deployment import SERVED_PREDICTION
 from clinical_lakehouse.tables.gold_models import PREDICTION
 from clinical_lakehouse.tables.gold_monitoring import PREDICTION_ACTION
 from tests.builders import rows
@@ -69,7 +70,7 @@ def _window(seed, treated=True):
 
 
 def _said(rows):
-    found = performance.window_rows(rows, windows.WINDOW_DAYS, 0.95)
+    found = performance.window_rows(rows, performance.Reading(windows.WINDOW_DAYS, 0.95))
     return [{"index_date": DAY, **row} for row in found]
 
 
@@ -121,8 +122,17 @@ def test_actions_are_recorded_once_and_those_of_unknown_predictions_are_counted(
     assert run.lake.version(PREDICTION_ACTION) == version
     at_risk = run.lake.frame(PREDICTION, []).select("research_subject_key", "index_date", "score")
     days = [(7, DAY + timedelta(days=n), 0.5) for n in (-1, 0, 14, 15)]
+    days += [(8, DAY + timedelta(days=n), 0.5) for n in (-7, 0, 7)]
     at_risk = run.lake.spark.createDataFrame(days, at_risk.schema)
-    acted = windows.with_actions(at_risk, run.lake.read(PREDICTION_ACTION)).collect()
-    assert {(row.index_date - DAY).days: row.is_treated for row in acted} == {
+    acted = windows.with_actions(at_risk, run.lake.read(PREDICTION_ACTION))
+    marks = [{**key, "research_subject_key": one, "is_held_out": True} for one in (7, 8)]
+    marks += [{**key, "research_subject_key": 8, "index_date": DAY + timedelta(7)}]
+    lots = windows.with_lots(acted, rows(run.lake, SERVED_PREDICTION, *marks)).collect()
+    assert {(r.research_subject_key, (r.index_date - DAY).days): r.is_held_out for r in lots} == {
+        (7, -1): False, (7, 0): False, (7, 14): False, (7, 15): True,  # acted on all the same
+        (8, -7): False, (8, 0): True, (8, 7): True,
+    }  # fmt: skip
+    mine = [row for row in acted.collect() if row.research_subject_key == 7]
+    assert {(row.index_date - DAY).days: row.is_treated for row in mine} == {
         -1: False, 0: True, 14: True, 15: False,
     }  # fmt: skip

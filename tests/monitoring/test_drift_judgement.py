@@ -1,16 +1,24 @@
 """Planted changes are named; mixes are told from drift; quiet days stay quiet."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from clinical_lakehouse.methods.drift_verdict import Profile
 from clinical_lakehouse.monitoring.drift_judgement import (
     ALL,
     CASE_MIX,
     DRIFT,
     Question,
     drift_rows,
+    named_change,
 )
-from clinical_lakehouse.monitoring.feature_profiles import CURRENT, TRAINING
+from clinical_lakehouse.monitoring.feature_profiles import (
+    CURRENT,
+    TRAINING,
+    Described,
+    describe_codes,
+)
 from tests.monitoring.simulated_features import FEATURES, profiled, trial
 
 QUESTION = Question(0.2, 0.05, ("age_years",))
@@ -77,6 +85,26 @@ def test_what_changed_is_named(kind, change, said):
     (row,) = rows
     assert (row["state"], row["kind"]) == (DRIFT, kind)
     assert said in row["explanation"]
+
+
+def test_codes_of_another_system_are_named_as_such():
+    was = describe_codes(pd.Series(["A", "B"] * 50), ("A", "B"))
+    now = describe_codes(pd.Series(["A", "10-A", "10-B", None] * 25), ("A", "B"))
+    edges = (0.5, 1.5)
+    sides = [Described(Profile(edges, tuple(one["counts"])), None, None, one["unknown_count"])
+             for one in (was, now)]  # fmt: skip
+    kind, said = named_change(*sides)
+    assert (kind, said) == ("missingness", "0% were missing, now 25%")
+    full = describe_codes(pd.Series(["A", "10-A", "10-B", "B"] * 25), ("A", "B"))
+    last = Described(Profile(edges, tuple(full["counts"])), None, None, full["unknown_count"])
+    assert named_change(sides[0], last) == ("code", "50% of the codes were not known before")
+
+
+def test_how_often_is_measured_is_no_change_of_values():
+    often, rare = (Described(Profile((2.5,), (20, 80, 0)), days, 1.0) for days in (4.0, 1.0))
+    kind, said = named_change(often, rare, is_frequency=True)
+    assert kind == "sampling_frequency"
+    assert said == "measured on 4 days of 28 in the middle, now on 1"
 
 
 def test_a_slow_drift_is_silent_week_on_week_and_found_against_training_within_12_weeks():

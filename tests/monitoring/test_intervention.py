@@ -101,6 +101,13 @@ def test_where_every_high_score_is_acted_on_nobody_can_tell_without_a_hold_out()
     assert verdict(found, LIMITS, True) == INTERVENTION
 
 
+def test_with_a_hold_out_a_concept_drift_is_found_though_every_other_high_score_is_acted_on():
+    worlds = [_figures(seed, share=1.0, held_out=0.2, reversed_=0.4)[0] for seed in range(20)]
+    assert [verdict(found, LIMITS, True) for found in worlds].count(DRIFT) >= 18
+    calm = [_figures(seed, share=1.0, held_out=0.2)[0] for seed in range(20)]
+    assert [verdict(found, LIMITS, True) for found in calm].count(DRIFT) <= 1
+
+
 def test_weighted_figures_equal_independent_ones():
     draws = np.random.default_rng(2)
     scores, weights = draws.random(400).round(2), draws.integers(1, 5, 400).astype(float)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.errors import ModelError
 from clinical_lakehouse.monitoring import windows
+from clinical_lakehouse.monitoring.as_known import as_known
 from clinical_lakehouse.monitoring.model_performance_monitoring import measure, watch
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -21,6 +23,7 @@ from clinical_lakehouse.tables.gold_models import (
     MODEL_VERSION,
     PREDICTION,
 )
+from clinical_lakehouse.tables.gold_monitoring import MODEL_PERFORMANCE, PERFORMANCE_REVISION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 from tests.builders import rows
@@ -97,6 +100,7 @@ def watched(spark, tmp_path_factory):
         made += [_prediction(key, day, score) for day in days]
         features += [_feature(key, day, start, draws) for day in days[:1]]
     version = {**MODEL, "training_until": _moment(MONDAY), "horizon_days": 90}
+    version["feature_names"] = json.dumps(["age_years", "phq9_baseline", "sex"])
     figure = {**MODEL, "metric": "auroc", "group_name": "all", "group_value": "all"}
     held_out = {**figure, "value": 0.8, "low": 0.74, "high": 0.85}
     run.lake.merge(SUBJECT, rows(run.lake, SUBJECT, *subjects))
@@ -154,6 +158,41 @@ def test_windows_whose_outcomes_may_still_come_are_not_measured(watched):
     sooner = replace(watched, as_of=datetime(2024, 3, 20, tzinfo=UTC))
     assert measure.execute(sooner)["outcome"] == "no outcomes yet"
     assert watched.lake.read(MODEL_METRIC).filter("metric = 'auroc'").count() == 0
+
+
+def _figures(frame):
+    told = ("window_end_date", "population", "metric", "row_count", "event_count", "value")
+    return sorted(map(str, frame.select(*told).collect()))
+
+
+@pytest.mark.soak
+def test_a_late_label_and_a_withdrawn_consent_open_old_windows_and_both_are_kept(watched):
+    lake = watched.lake
+    measure.execute(watched)
+    before = _figures(lake.read(MODEL_PERFORMANCE))
+    subjects = lake.read(SUBJECT).collect()
+    stayed = next(row for row in subjects if row.ended_at is None)
+    gone = next(row for row in subjects if row.ended_at is not None)
+    late = _subject(stayed.research_subject_key, stayed.started_at.date(), MONDAY + timedelta(9))
+    kept = lake.read(SUBJECT).filter(
+        ~F.col("research_subject_key").isin(stayed.research_subject_key, gone.research_subject_key)
+    )
+    lake.replace(SUBJECT, kept.localCheckpoint().unionByName(rows(lake, SUBJECT, late)))
+    measure.execute(replace(watched, as_of=watched.as_of + timedelta(days=1)))
+    revisions = lake.read(PERFORMANCE_REVISION)
+    now = _figures(lake.read(MODEL_PERFORMANCE))
+    assert _figures(as_known(revisions, watched.as_of)) == before != now
+    assert _figures(as_known(revisions, watched.as_of + timedelta(days=1))) == now
+    first = F.col("window_end_date") == F.lit(MONDAY + timedelta(days=29))
+    later = first & (F.col("known_at") > F.lit(watched.as_of))
+    assert {row.metric for row in revisions.filter(later).collect()} >= {"auroc"}
+
+
+def test_a_champion_that_nobody_recorded_is_one_line_and_nothing_is_measured(run):
+    _serve(run)
+    with pytest.raises(ModelError, match="version 1 is not in gold.model_version; train again"):
+        measure.execute(run)
+    assert not run.lake.exists(MODEL_METRIC)
 
 
 def test_without_a_champion_the_outcome_is_named(run):

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from clinical_lakehouse.monitoring.findings import drifts
+from clinical_lakehouse.monitoring.findings import Known, drifts
 from clinical_lakehouse.monitoring.population import Judgement, monthly
 
 JUDGEMENT = Judgement(0.2, 0.99, 0)
@@ -90,6 +90,7 @@ def _metric(metric, end, value, is_over):
         "high": None,
         "reference": 0.3,
         "is_over_limit": is_over,
+        "is_changed": None,
     }
 
 
@@ -100,11 +101,11 @@ def test_one_alert_per_metric_speaks_of_its_first_window_over_the_limit():
         _metric("prediction_psi", first, 0.5, True),
         _metric("input_distance", first, 0.1, False),
     ]
-    (found,) = drifts(rows, margin_days=30)
+    (found,) = drifts(rows, Known([], [], "", 30))
     assert (found.kind, found.value, found.last_day.date()) == (
         "prediction_drift",
         0.5,
         date(2024, 8, 31),
     )
     assert "Dates are shifted by up to 30 days." in found.message
-    assert "shifted" not in drifts(rows, margin_days=0)[0].message
+    assert "shifted" not in drifts(rows, Known([], [], "", 0))[0].message

@@ -77,5 +77,5 @@ def test_widgets_lie_side_by_side_on_a_grid_of_six():
 
 
 def test_small_groups_are_not_shown():
-    for name in ("performance", "verdicts", "drift", "fairness"):
+    for name in ("performance", "groups", "verdicts", "drift", "fairness"):
         assert ">= 11" in DATASETS[name]

@@ -38,13 +38,30 @@ def _look(day, difference):
     return {"model_version": 3, "looked_at": AT + timedelta(days=day), **limits, **counts, **said}
 
 
+def _group(group, metric, week, value, rows_=40):
+    return {
+        **_performance("", metric, week, value), "attribute": "sex", "group_value": group,
+        "is_over_limit": group == "male", "is_changed": None, "row_count": rows_,
+    }  # fmt: skip
+
+
 FULL = {
+    "groups": [
+        _group(group, metric, week, value)
+        for group, value in (("female", 1.0), ("male", 2.25))
+        for metric in ("auroc", "observed_expected")
+        for week in range(3)
+    ],
     "promotions": [_promotion(2, "rolled_back", 2, 1), _promotion(1, "promoted", None, 2)],
     "performance": [
         _performance(population, metric, week, 0.7)
         for metric in ("auroc", "observed_expected")
         for population in ("all", "estimated", "untreated")
         for week in range(4)
+    ]
+    + [
+        {**_performance("estimated", "coverage", 1, 0.75), "row_count": 12, "event_count": 9},
+        _performance("estimated_weighted", "auroc", 1, 0.7),
     ],
     "verdicts": [
         {**WINDOW, "verdict": verdict, "advice": None, "row_count": 400, "treated_count": 40,
@@ -77,7 +94,9 @@ def test_the_page_says_what_is_in_use_what_it_means_and_who_decided():
     for said in (
         "Version 1 is in use", "Intervention", "10.0%", "As if nobody was acted on", "rolled back",
         "CR-12", "3f2ab1c4", "Canary of version 3", "heart rate mean (input)", "page hinkley",
-        "cannot see concept drift", "&lt;b&gt;another unit?", "model_review",
+        "cannot see concept drift", "Estimates, checked when", "75.0%", "For whom",
+        "Observed / expected by sex", "2.25", "over limit",
+        "&lt;b&gt;another unit?", "model_review",
     ):  # fmt: skip
         assert said in page, said
     assert page.count("<svg") >= 3
@@ -85,10 +104,28 @@ def test_the_page_says_what_is_in_use_what_it_means_and_who_decided():
     assert page == _page(**FULL)
 
 
+def test_a_window_said_anew_shows_what_was_said_first():
+    figures = {"said_count": 2, "first_value": 0.751, "value": 0.698}
+    moments = {"first_known_at": AT, "known_at": AT + timedelta(days=3)}
+    said = {"population": "all", "metric": "auroc", **figures, **moments, **WINDOW}
+    page = _page(**{**FULL, "revisions": [said]})
+    assert "0.751" in page and "0.698" in page
+    assert "Nothing said anew" in _page(**FULL)
+
+
 def test_small_counts_are_hidden():
     page = _page(**FULL)
     assert "&lt;11" in page or "<11" in page
     assert ">5<" not in page
+
+
+def test_a_small_group_takes_the_next_smallest_with_it():
+    few = [_group(group, "observed_expected", 0, 1.0, count)
+           for group, count in (("female", 40), ("male", 36), ("other", 7))]  # fmt: skip
+    page = _page(**{**FULL, "groups": few})
+    assert ">40<" in page
+    assert ">36<" not in page
+    assert ">7<" not in page
 
 
 def test_a_model_without_anything_gets_a_page_that_says_what_makes_it():

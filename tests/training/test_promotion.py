@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError, UsageError
+from clinical_lakehouse.methods.change_plan import Signing
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
@@ -16,7 +17,6 @@ from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables.gold_deployment import MODEL_CANARY, MODEL_PROMOTION, SERVED_ANSWER
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
-from clinical_lakehouse.training.change_plan import Signing
 from clinical_lakehouse.training.model_deployment import advance as advance_task
 from clinical_lakehouse.training.model_deployment import promote
 from clinical_lakehouse.training.model_review import decide
@@ -148,6 +148,25 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_refused_clearly(dev
         == winner["to_version"]
         == tracking.champion_version(dev, dev.settings.model.name)
     )
+
+
+def test_while_the_registry_is_down_nothing_is_half_promoted(dev, monkeypatch):
+    _add(dev, 2)
+    name = dev.settings.model.name
+    row = promotion_row(name, "promoted", (1, 2), tracking.last_promotion(dev, name), ANA)
+    monkeypatch.setattr(tracking, "_client", lambda lake: (_ for _ in ()).throw(_down()))
+    with pytest.raises(ModelError, match="no version 2 in the registry"):
+        promotions.record(dev, row)
+    monkeypatch.undo()
+    assert (_events(dev), _alias(dev)) == ([("promoted", None, 1)], 1)
+    promotions.record(dev, row)
+    assert (_alias(dev), tracking.champion_version(dev, name)) == (2, 2)
+
+
+def _down():
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException("connection refused")
 
 
 def test_an_alias_moved_by_hand_is_found_by_the_next_run_put_back_and_told_once(dev):

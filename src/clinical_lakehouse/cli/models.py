@@ -134,5 +134,6 @@ def serve(place: Place, port: int, host: str, model: str | None) -> None:
     def ready(address: str) -> None:
         click.echo(f"answering at {address}/invocations; Ctrl-C stops")
 
-    name = model or load_settings(place.env).model.name
-    answer(Shelf(place.root), name, (host, port), ready)
+    settings = load_settings(place.env).model
+    shelf = Shelf(place.root, hold_out_ratio=settings.hold_out_ratio)
+    answer(shelf, model or settings.name, (host, port), ready)

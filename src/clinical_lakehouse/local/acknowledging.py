@@ -19,6 +19,7 @@ from clinical_lakehouse.alerting.messages.acknowledgement import (
 from clinical_lakehouse.errors import LakehouseError, SettingsError, UsageError
 from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.events import Listener
+from clinical_lakehouse.local.listening import listening_at
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import Workspace, open_workspace
 from clinical_lakehouse.rendering.question import render_question
@@ -83,11 +84,8 @@ def serve(root: Path, env: str, place: tuple[str, int], listen: Listener,
     run = Run(workspace.lake, workspace.settings, wall_clock(), "links")
     key = referred_secret(run, links.secret, "acknowledgement of conf/alerting/channels.yml")
     desk = Desk(workspace, (key.encode(),), Lock())
-    try:
+    with listening_at(place):
         server = ThreadingHTTPServer(place, handler(desk))
-    except OSError as error:
-        where = f"{place[0]}:{place[1]}"
-        raise UsageError(f"cannot listen at {where}: {error.strerror}; choose --port") from None
     with server:
         ready(f"http://{place[0]}:{server.server_address[1]}")
         try:

@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from clinical_lakehouse.errors import LakehouseError, ModelError, UsageError
 from clinical_lakehouse.local.answer_log import AnswerLog
+from clinical_lakehouse.local.listening import listening_at
+from clinical_lakehouse.methods.lots import is_held_out
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.clock import new_run_id, wall_clock
 from clinical_lakehouse.training.canary import bucket_of
@@ -34,10 +36,12 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shelf:
-    """A lake as far as a server goes: the folder of its registry."""
+    """A lake as far as a server goes: the folder of its registry, and the share of subjects whose
+    risks are marked as not to be acted on."""
 
     root: Path
     catalog: str | None = None
+    hold_out_ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class Server:
                 found = self._asked(now.champion, rows.iloc[places], places)
                 notes += [{**one, "position": len(rows) + one["position"]} for one in found]
             for place, one in zip(places, found, strict=True):
-                given[place] = {name: one[name] for name in ("risk", "model_version")}
+                told = {name: one[name] for name in ("risk", "model_version")}
+                given[place] = {**told, **self._marked(one[SUBJECT])}
         self._note(request_id, notes, began)
         if any(one is None or one["risk"] is None for one in given):
             raise ModelError(f"version {now.champion} could not answer; see gold.served_answer")
@@ -94,6 +99,12 @@ class Server:
             return now.champion
         is_taken = bucket_of(subject, self.model_name, now.challenger) < now.share
         return now.challenger if is_taken else now.champion
+
+    def _marked(self, subject: int | None) -> Answer:
+        """What an answer says besides of somebody held out by lot: not to be acted on."""
+        ratio = self.shelf.hold_out_ratio
+        is_one = subject is not None and is_held_out(subject, self.model_name, ratio)
+        return {"is_held_out": True} if is_one else {}
 
     def _asked(self, number: int, rows: pd.DataFrame, places: Sequence[int]) -> list[Answer]:
         """What a version says of rows: gold.served_answer rows, without a risk where it failed."""
@@ -172,11 +183,8 @@ def serve(shelf: Shelf, model_name: str, place: tuple[str, int],
     # By name, or asyncio does not know it for TCP and leaves 40 ms of delayed acknowledgement in.
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with listening_at(place):
             listening.bind(place)
-        except OSError as error:
-            where = f"{place[0]}:{place[1]}"
-            raise UsageError(f"cannot listen at {where}: {error.strerror}; choose --port") from None
         ready(f"http://{place[0]}:{listening.getsockname()[1]}")
         config = uvicorn.Config(application(server), log_level="error", access_log=False)
         try:

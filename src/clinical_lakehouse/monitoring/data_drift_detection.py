@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.monitoring import feature_profiles as profiles
 from clinical_lakehouse.monitoring.drift_judgement import DRIFT, Question, drift_rows
 from clinical_lakehouse.monitoring.joint_drift import joint_rows
+from clinical_lakehouse.monitoring.sampling import FREQUENCIES, of_inputs, with_frequencies
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -21,6 +22,7 @@ from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.tables.gold_monitoring import DATA_DRIFT
+from clinical_lakehouse.tables.omop_clinical import MEASUREMENT
 from clinical_lakehouse.tables.ops import ALERT_EVENT
 
 _SOURCE = "data-drift-detection-watch"
@@ -31,10 +33,10 @@ _NO_FEATURES = ("study_day", "feature_version")
 _MOST_JOINT = 10_000  # people that the joint test holds on the driver
 
 
-@task(reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE], writes=[DATA_DRIFT])
+@task(reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, MEASUREMENT], writes=[DATA_DRIFT])
 def detect(run: Run) -> Metrics:
-    """Hold the last 28 days of every feature at every site against three references, one pass over
-    the features for all of them, and all inputs jointly against training."""
+    """Hold the last 28 days of every feature at every site, and how often each measure was taken,
+    against three references in one pass, and all inputs jointly against training."""
     name = run.settings.model.name
     champion = tracking.champion_version(run, name)
     if champion is None:
@@ -43,10 +45,12 @@ def detect(run: Run) -> Metrics:
     spans = profiles.periods(version, run.as_of.date())
     numbers, texts = _names("DOUBLE", "INT"), _names("STRING")
     rows = profiles.latest_rows(run.lake.read(SUBJECT_FEATURE), spans, [*numbers, *texts])
-    edges, codes = profiles.references(rows, numbers, texts)
+    rows = with_frequencies(rows, run.lake.read(MEASUREMENT))
+    edges, codes = profiles.references(rows, [*numbers, *FREQUENCIES], texts)
     found = profiles.described(rows, edges, codes) if edges else {}
     inputs = json.loads(version["feature_names"])
-    question = Question(run.settings.limits.drift_max, _FALSE_DISCOVERY_RATE, inputs)
+    used = [*inputs, *of_inputs(inputs)]
+    question = Question(run.settings.limits.drift_max, _FALSE_DISCOVERY_RATE, used)
     made = [row for one in _REFERENCES for row in drift_rows(found, one, question)]
     made += _joint(rows, [one for one in inputs if one in edges])
     _keep(run, version, spans[profiles.CURRENT], made)

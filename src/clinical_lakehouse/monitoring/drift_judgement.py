@@ -10,6 +10,7 @@ import numpy as np
 from clinical_lakehouse.methods.drift_verdict import Profile, Verdict, judge, psi_between
 from clinical_lakehouse.methods.false_discovery import benjamini_hochberg
 from clinical_lakehouse.monitoring.feature_profiles import CURRENT, Described, Key, Stratum
+from clinical_lakehouse.monitoring.sampling import SUFFIX
 
 ALL = "all"
 DRIFT, CASE_MIX, STABLE, TOO_FEW = "drift", "case_mix", "stable", "too_few"
@@ -179,7 +180,7 @@ def _row(
     question: Question,
 ) -> dict[str, Any]:
     (was, now), (state, verdict) = sides, said
-    kind, change = named_change(was, now)
+    kind, change = named_change(was, now, key[1].endswith(SUFFIX))
     return {
         "feature_name": key[1],
         "site": key[0],
@@ -198,10 +199,14 @@ def _row(
     }
 
 
-def named_change(was: Described, now: Described) -> tuple[str, str]:
-    """The kind of a change and its words: values gone missing or come back, codes that were not
+def named_change(was: Described, now: Described, is_frequency: bool = False) -> tuple[str, str]:
+    """The kind of a change and its words: how often is measured (a feature of `sampling`), values
+    gone missing or come back, codes that were not
     known, another unit (median and spread both times a factor between units), else distribution."""
     before, after = was.profile.missing_ratio or 0.0, now.profile.missing_ratio or 0.0
+    if is_frequency:
+        times = f"measured on {was.median or 0:g} days of 28 in the middle, now on"
+        return "sampling_frequency", f"{times} {now.median or 0:g}"
     if abs(after - before) > _MISSING_CHANGE:
         return "missingness", f"{before:.0%} were missing, now {after:.0%}"
     share = now.unknown_count / max(now.profile.rows, 1)

@@ -61,18 +61,20 @@ def latest_rows(
     features: DataFrame, spans: Mapping[str, tuple[date, date]], names: Sequence[str]
 ) -> DataFrame:
     """One row per participation and period, its latest: rows of one subject say the same thing
-    again. With `period`, `site` and `band`, the quarter of the year on study: declared context."""
+    again. With `period`, `site` and `band`, the quarter of the year on study: declared context; and
+    with the person and the row's index date."""
     spread = F.array(*(_named(name, *span) for name, span in spans.items()))
     dated = features.withColumn("period", F.explode(F.array_compact(spread)))
     columns = [name for name in names if name != "index_date"]
     context = [name for name in ("organization_key", "study_day") if name not in columns]
     kept = F.max_by(F.struct(*columns, *context), "index_date").alias("row")
-    found = dated.groupBy("research_subject_key", "period").agg(kept)
+    latest = F.max("index_date").alias("index_date")
+    found = dated.groupBy("research_subject_key", "period", "subject_key").agg(kept, latest)
     site = F.coalesce(F.col("row.organization_key").cast("string"), F.lit("unknown"))
     quarter = F.least(F.floor(F.col("row.study_day") / _BAND_DAYS), F.lit(_LAST_BAND))
     band = F.coalesce(quarter.cast("string"), F.lit("unknown"))
     chosen = [F.col(f"row.{name}").alias(name) for name in columns]
-    key = ("research_subject_key", "period")
+    key = ("research_subject_key", "subject_key", "period", "index_date")
     return found.select(*key, site.alias("site"), band.alias("band"), *chosen)
 
 

@@ -62,6 +62,15 @@ def propensities(scores: ArrayLike, acted: Acted) -> Floats:
     return np.where(np.isnan(acted.propensity), share[stratum], acted.propensity)
 
 
+def untreated_weights(scores: ArrayLike, acted: Acted) -> Floats | None:
+    """How many rows each row speaks for, 0 if treated: 1/(1 - propensity), 1 where nobody was; None
+    where scores of some height are always acted on, so that nobody can speak for them."""
+    if not acted.is_treated.any():
+        return np.ones(acted.is_treated.size)
+    chance = propensities(scores, acted)
+    return np.where(acted.is_treated, 0.0, 1 / (1 - chance)) if chance.max() < 1 else None
+
+
 def performance(
     outcomes: ArrayLike, scores: ArrayLike, risks: ArrayLike, acted: Acted, confidence: float
 ) -> dict[str, Figures]:
@@ -70,10 +79,9 @@ def performance(
     because some scores are always acted on, is left out."""
     events = np.asarray(outcomes, dtype=bool)
     found = {ALL: np.ones(events.size)}
-    if acted.is_treated.any():
-        chance = propensities(scores, acted)
-        if chance.size and chance.max() < 1:
-            found[UNTREATED] = np.where(acted.is_treated, 0.0, 1 / (1 - chance))
+    weights = untreated_weights(scores, acted)
+    if acted.is_treated.any() and weights is not None:
+        found[UNTREATED] = weights
     if acted.is_held_out.any():
         found[HELD_OUT] = acted.is_held_out.astype(float)
     return {

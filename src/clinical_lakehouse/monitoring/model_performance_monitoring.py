@@ -1,23 +1,39 @@
 """Job model_performance_monitoring: the champion measured as outcomes arrive, drops alerted."""
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
+import pandas as pd
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
+from clinical_lakehouse.methods.performance_estimation import Reference
 from clinical_lakehouse.monitoring import performance, population, windows
 from clinical_lakehouse.monitoring.action_log import read_actions
+from clinical_lakehouse.monitoring.as_known import as_known, revised
 from clinical_lakehouse.monitoring.concept_change import advanced, signalled
-from clinical_lakehouse.monitoring.findings import Drift, changes, drifts, effects
+from clinical_lakehouse.monitoring.findings import (
+    Drift,
+    Known,
+    allowed_by,
+    changes,
+    drifts,
+    effects,
+    group_drifts,
+)
+from clinical_lakehouse.monitoring.group_performance import with_groups
 from clinical_lakehouse.monitoring.intervention import Limits
 from clinical_lakehouse.monitoring.verdicts import (
     OPEN,
-    estimate_coverage,
+    coverage_now,
+    coverage_rows,
+    judged_groups,
     performance_rows,
     verdict_rows,
 )
@@ -26,8 +42,9 @@ from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.contract import Table
-from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION
+from clinical_lakehouse.tables.gold_deployment import MODEL_PROMOTION, SERVED_PREDICTION
 from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_models import (
     MODEL_EVALUATION,
@@ -37,7 +54,9 @@ from clinical_lakehouse.tables.gold_models import (
 )
 from clinical_lakehouse.tables.gold_monitoring import (
     CHANGE_DETECTOR,
+    GROUP_PERFORMANCE,
     MODEL_PERFORMANCE,
+    PERFORMANCE_REVISION,
     PERFORMANCE_VERDICT,
     PREDICTION_ACTION,
 )
@@ -45,6 +64,8 @@ from clinical_lakehouse.tables.ops import ALERT_EVENT
 from clinical_lakehouse.tables.silver import SUBJECT
 
 _SOURCE = "model-performance-monitoring-watch"
+# What the estimate weighted for other people holds on the driver.
+_MOST_REFERENCE, _MOST_INPUTS = 20_000, 40
 
 
 @task(reads=[PREDICTION], writes=[PREDICTION_ACTION], params={"actions": ""})
@@ -72,13 +93,16 @@ def record_actions(run: Run) -> Metrics:
 @task(
     reads=[
         *(MODEL_VERSION, MODEL_PROMOTION, MODEL_EVALUATION, PREDICTION, PREDICTION_ACTION),
-        *(SUBJECT_FEATURE, SUBJECT),
+        *(SERVED_PREDICTION, SUBJECT_FEATURE, SUBJECT),
     ],
-    writes=[MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR],
+    writes=[
+        *(MODEL_METRIC, MODEL_PERFORMANCE, PERFORMANCE_REVISION, GROUP_PERFORMANCE),
+        *(PERFORMANCE_VERDICT, CHANGE_DETECTOR),
+    ],
 )
 def measure(run: Run) -> Metrics:
-    """Measure the champion per window of outcomes, all and as if nobody had been acted on, say what
-    each window means, and measure new people per month of enrolment."""
+    """Measure the champion per window of outcomes, all, as if nobody had been acted on, and by site
+    and group; say what each window means; and measure new people per month of enrolment."""
     champion = tracking.champion_version(run, run.settings.model.name)
     if champion is None:
         return {"outcome": "no champion"}
@@ -87,37 +111,45 @@ def measure(run: Run) -> Metrics:
     watched = [row for row in figures if row["population"] == performance.WATCHED]
     rows = [*performance.judged(watched, limit), *_population(run, version)]
     meant = verdict_rows(figures, Limits(limit.reference, limit.drop_max, limit.drop_max))
-    _write(run, version, figures, {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant})
+    groups = judged_groups(figures, limit)
+    made = {MODEL_METRIC: rows, PERFORMANCE_VERDICT: meant, GROUP_PERFORMANCE: groups}
+    _write(run, version, figures, made)
     return {
         "outcome": "measured" if watched else "no outcomes yet",
         "model_version": champion,
         "row_count": len(rows),
         "over_limit": sum(row["is_over_limit"] for row in rows),
         "verdict": next((r["verdict"] for r in reversed(meant) if r["verdict"] != OPEN), None),
-        "estimate_coverage": estimate_coverage(figures),
+        "estimate_coverage": coverage_now(_said(run, figures)),
     }
 
 
 @task(
-    reads=[MODEL_METRIC, PERFORMANCE_VERDICT, CHANGE_DETECTOR, MODEL_PROMOTION],
+    reads=[
+        *(MODEL_METRIC, GROUP_PERFORMANCE, PERFORMANCE_VERDICT),
+        *(CHANGE_DETECTOR, MODEL_PROMOTION),
+    ],
     writes=[ALERT_EVENT],
 )
 def watch(run: Run) -> Metrics:
-    """Alert on each of the champion's metrics that is over its limit, about its first window; on
-    scores spoilt by acting on them; on a change of what risks mean; and on an alias that was moved
-    by hand."""
+    """Alert on each of the champion's metrics, sites and groups that is over its limit or has
+    changed, about its first window; on scores spoilt by acting on them; on a change of what risks
+    mean; and on an alias that was moved by hand."""
     name = run.settings.model.name
     promotions.follow(run, _SOURCE, name)
     champion = tracking.champion_version(run, name)
     if champion is None:
         return {"outcome": "no champion"}
-    metrics = _of(run.lake.read(MODEL_METRIC), name, champion).filter("is_over_limit")
-    meant = _of(run.lake.read(PERFORMANCE_VERDICT), name, champion)
-    told = meant.filter("verdict IN ('intervention', 'unidentified')").collect()
-    found = drifts([row.asDict() for row in metrics.collect()], _margin_days(run))
-    found += effects([row.asDict() for row in told])
-    signals = _of(run.lake.read(CHANGE_DETECTOR), name, champion).collect()
-    found += changes(signalled([row.asDict() for row in signals]))
+    metrics, groups, meant, signals = in_two_threads(
+        [
+            partial(_rows, run, table, name, champion)
+            for table in (MODEL_METRIC, GROUP_PERFORMANCE, PERFORMANCE_VERDICT, CHANGE_DETECTOR)
+        ]
+    )
+    allowed = allowed_by(read_change_plan(conf_dir()), run.settings.env)
+    known = Known(groups, meant, allowed, _margin_days(run))
+    found = [*drifts(metrics, known), *group_drifts(known), *effects(meant)]
+    found += changes(signalled(signals))
     labels = {"model": name, "version": str(champion)}
     emit(run, _SOURCE, [_finding(one, labels) for one in found])
     return {"outcome": "watched", "model_version": champion, "alerts": len(found)}
@@ -137,15 +169,48 @@ def _figures(run: Run, version: Mapping[str, Any]) -> list[dict[str, Any]]:
     indexes = [*whole, *windows.open_index_dates(whole, windows.monday(trained_until), latest)]
     if not indexes:
         return []
-    subjects = run.lake.read(SUBJECT)
-    scored = windows.rows_at_risk(_predictions(run, version), subjects, indexes)
-    known = windows.labelled(scored, subjects, until, margin)
-    acted = windows.with_actions(
-        known, _of(run.lake.read(PREDICTION_ACTION), version["model_name"])
+    rows = _rows_at_risk(run, version, indexes)
+    dates = windows.reference_dates(whole)
+    reading = performance.Reading(
+        version["horizon_days"],
+        run.settings.model.alert_confidence,
+        _threshold(run, version),
+        _reference(rows, version, dates),
+        dates[-1] + timedelta(days=windows.WINDOW_DAYS) if dates else date.max,
     )
-    confidence = run.settings.model.alert_confidence
-    found = performance.per_window(acted, version["horizon_days"], confidence).collect()
-    return [row.asDict() for row in found]
+    return [row.asDict() for row in performance.per_window(rows, reading).collect()]
+
+
+def _rows_at_risk(run: Run, version: Mapping[str, Any], indexes: Sequence[date]) -> DataFrame:
+    """Who was at risk when, what became of them, what was done, whose they are, their inputs."""
+    subjects, features = run.lake.read(SUBJECT), run.lake.read(SUBJECT_FEATURE)
+    name, margin = version["model_name"], _margin_days(run)
+    scored = windows.rows_at_risk(_predictions(run, version), subjects, indexes)
+    known = windows.labelled(scored, subjects, run.as_of.date(), margin)
+    acted = windows.with_actions(known, _of(run.lake.read(PREDICTION_ACTION), name))
+    lots = windows.with_lots(acted, _of(run.lake.read(SERVED_PREDICTION), name))
+    told = windows.with_inputs(lots, features, _numbers(version))
+    return with_groups(told, features)
+
+
+def _numbers(version: Mapping[str, Any]) -> list[str]:
+    """The version's inputs that are numbers."""
+    kinds = {column.name: column.type for column in SUBJECT_FEATURE.columns}
+    names = json.loads(version["feature_names"])
+    return [one for one in names if kinds.get(one) in ("DOUBLE", "INT")][:_MOST_INPUTS]
+
+
+def _reference(
+    rows: DataFrame, version: Mapping[str, Any], dates: Sequence[date]
+) -> Reference | None:
+    """People whose outcome is known, in the order of a hash, the same at every run."""
+    if not dates:
+        return None
+    known = rows.filter(F.col("index_date").isin(list(dates))).filter("NOT is_treated")
+    order = F.xxhash64("research_subject_key", "index_date")
+    told = known.select("score", "is_event", "inputs").orderBy(order).limit(_MOST_REFERENCE)
+    people: pd.DataFrame = told.toPandas()
+    return performance.reference(people, version["horizon_days"], len(_numbers(version)))
 
 
 def _write(
@@ -154,9 +219,33 @@ def _write(
     figures: Sequence[Mapping[str, Any]],
     made: Mapping[Table, list[dict[str, Any]]],
 ) -> None:
-    all_ = {**made, MODEL_PERFORMANCE: performance_rows(figures)}
+    said = _said(run, figures)
+    all_ = {**made, MODEL_PERFORMANCE: said}
     writes = [partial(_replace, run, table, version, rows) for table, rows in all_.items()]
-    in_two_threads([*writes, partial(_feed_detectors, run, version, figures)])
+    writes.append(partial(_feed_detectors, run, version, figures))
+    writes.append(partial(_revise, run, version, said, made[PERFORMANCE_VERDICT]))
+    in_two_threads(writes)
+
+
+def _said(run: Run, figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of populations, and how the estimates among them have kept."""
+    checks = coverage_rows(figures, run.settings.model.alert_confidence)
+    return [*performance_rows(figures), *checks]
+
+
+def _revise(
+    run: Run,
+    version: Mapping[str, Any],
+    said: Sequence[Mapping[str, Any]],
+    meant: Sequence[Mapping[str, Any]],
+) -> None:
+    """Keep what is said otherwise than before beside what was said before."""
+    key = {name: version[name] for name in ("model_name", "model_version")}
+    mine = _of(run.lake.read(PERFORMANCE_REVISION), *key.values())
+    known = [row.asDict() for row in as_known(mine, run.as_of).collect()]
+    rows = [{**key, **row, "known_at": run.as_of} for row in revised(known, said, meant)]
+    if rows:
+        run.lake.upsert(PERFORMANCE_REVISION, run.lake.frame(PERFORMANCE_REVISION, rows))
 
 
 def _feed_detectors(
@@ -164,7 +253,7 @@ def _feed_detectors(
 ) -> None:
     """Windows that became known since the last run go to the detectors of concept drift."""
     key = {name: version[name] for name in ("model_name", "model_version")}
-    known = [row.asDict() for row in _of(run.lake.read(CHANGE_DETECTOR), *key.values()).collect()]
+    known = _rows(run, CHANGE_DETECTOR, version["model_name"], version["model_version"])
     rows = advanced(known, [row for row in figures if row["population"] == performance.STREAM])
     if rows and rows != [{n: v for n, v in one.items() if n not in key} for one in known]:
         filled = [{**key, **row} for row in rows]
@@ -202,9 +291,23 @@ def _predictions(run: Run, version: Mapping[str, Any]) -> DataFrame:
 
 
 def _held_out_auroc(run: Run, version: Mapping[str, Any]) -> Interval | None:
-    rows = _of(run.lake.read(MODEL_EVALUATION), version["model_name"], version["model_version"])
-    found = rows.filter("metric = 'auroc' AND group_name = 'all' AND low IS NOT NULL").collect()
+    found = [one for one in _evaluated(run, version, "auroc") if one["low"] is not None]
     return Interval(found[0]["value"], found[0]["low"], found[0]["high"]) if found else None
+
+
+def _threshold(run: Run, version: Mapping[str, Any]) -> float | None:
+    """The risk from which on evaluation took a score for high."""
+    found = _evaluated(run, version, "threshold")
+    return found[0]["value"] if found else None
+
+
+def _evaluated(run: Run, version: Mapping[str, Any], metric: str) -> list[Row]:
+    rows = _of(run.lake.read(MODEL_EVALUATION), version["model_name"], version["model_version"])
+    return rows.filter((F.col("metric") == metric) & (F.col("group_name") == "all")).collect()
+
+
+def _rows(run: Run, table: Table, name: str, number: int) -> list[dict[str, Any]]:
+    return [row.asDict() for row in _of(run.lake.read(table), name, number).collect()]
 
 
 def _of(rows: DataFrame, name: str, number: int | None = None) -> DataFrame:
@@ -220,7 +323,7 @@ def _finding(found: Drift, labels: Mapping[str, str]) -> Finding:
     return Finding(
         kind=found.kind,
         severity=found.severity,
-        labels={**labels, "metric": found.metric},
+        labels={**labels, "metric": found.metric, **found.labels},
         value=found.value,
         threshold=found.threshold,
         message=found.message,

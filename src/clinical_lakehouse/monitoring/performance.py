@@ -1,6 +1,6 @@
 """How the champion fares as outcomes arrive: figures per window, and which are beyond chance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,10 +13,15 @@ from clinical_lakehouse.methods import calibration, discrimination
 from clinical_lakehouse.methods.calibration_update import INTERCEPT, NONE, REFIT, SLOPE, closed_test
 from clinical_lakehouse.methods.intervals import Interval, difference
 from clinical_lakehouse.methods.label_maturity import known_weights, maturity
-from clinical_lakehouse.methods.performance_estimation import estimated_auroc
+from clinical_lakehouse.methods.performance_estimation import (
+    Reference,
+    estimated_auroc,
+    estimated_auroc_shifted,
+)
 from clinical_lakehouse.methods.weighted_performance import weighted_observed_expected
 from clinical_lakehouse.monitoring import intervention
 from clinical_lakehouse.monitoring.concept_change import ERROR, EXCESS_LOSS
+from clinical_lakehouse.monitoring.group_performance import GROUP, group_rows
 from clinical_lakehouse.monitoring.windows import A_MONDAY, STEP_DAYS, WINDOW_DAYS
 
 Row = dict[str, Any]
@@ -28,12 +33,27 @@ OBSERVED_EXPECTED_LIMITS = (0.67, 1.5)
 FEWEST_EVENTS = 5  # of either class: below, an interval of the AUROC promises more than it knows
 _SCHEMA = (
     "index_date DATE, population STRING, metric STRING, value DOUBLE, low DOUBLE, high DOUBLE, "
-    "reference DOUBLE, row_count BIGINT, event_count BIGINT, losses ARRAY<DOUBLE>"
+    "reference DOUBLE, row_count BIGINT, event_count BIGINT, losses ARRAY<DOUBLE>, "
+    "attribute STRING, group_value STRING"
 )
 # What a window says besides its populations: the figures watched, and counts of its labels.
 WATCHED, LABELS, MATURED, STREAM = "watched", "labels", "matured", "stream"
-ESTIMATED = "estimated"
-NO_POPULATIONS = (LABELS, WATCHED, STREAM)
+ESTIMATED, SHIFTED = "estimated", "estimated_weighted"
+NO_POPULATIONS = (LABELS, WATCHED, STREAM, GROUP)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How figures are made: the risks' horizon, the limits' confidence, the risk from which on a
+    score counts as high (none: rates at it are left out), and rows whose outcome is known, for the
+    estimate that is weighted for other people, of windows from `reference_until` on alone, for
+    those before share outcomes with them."""
+
+    horizon_days: int
+    confidence: float
+    threshold: float | None = None
+    reference: Reference | None = None
+    reference_until: date = date.max
 
 
 @dataclass(frozen=True)
@@ -44,17 +64,19 @@ class AccuracyLimit:
     drop_max: float
 
 
-def per_window(rows: DataFrame, horizon_days: int, confidence: float) -> DataFrame:
+def per_window(rows: DataFrame, reading: Reading) -> DataFrame:
     """Figures of each window, one row per index date, population and metric, made on the workers.
 
     WATCHED: AUROC, Brier score, observed over expected and calibration slope of the risk within the
     window, AUROC and observed over expected of the untreated where scores were acted on. Others:
     populations of intervention.performance. LABELS: counts, and the closed test's advice. MATURED:
     observed over expected of windows whose outcomes are still coming. ESTIMATED: the AUROC that
-    true risks would have, of every window; it cannot see concept drift. STREAM: what the detectors
-    of concept drift are fed, of every fourth window, so that no day of a person counts twice.
+    true risks would have, of every window; SHIFTED: the same of risks made true for the people
+    there are now; neither can see concept drift. STREAM: what the detectors of concept drift are
+    fed, of every fourth window, so that no day of a person counts twice.
+    GROUP: who fares how, where rows say whose they are (group_performance.with_groups).
     """
-    return rows.groupBy("index_date").applyInPandas(_measurer(horizon_days, confidence), _SCHEMA)
+    return rows.groupBy("index_date").applyInPandas(_measurer(reading), _SCHEMA)
 
 
 def window_risk(scores: np.ndarray, horizon_days: int) -> np.ndarray:
@@ -89,16 +111,31 @@ def judged(figures: Sequence[Mapping[str, Any]], limit: AccuracyLimit) -> list[R
     held-out set would else alert for ever). Observed over expected: its interval lies outside
     [0.67, 1.5]. Two weeks in a row, for there are many windows. Chosen by simulation: a reversed
     hazard is found in 95 of 100 trials of 300 subjects, 1 in 100 alerts a fortnight too early.
+
+    Changed, which is less: the AUROC is lower at all beyond chance, or observed over expected off
+    by the same limit, in this window and in the one that ends where it begins. Figures of a group
+    are judged for themselves.
     """
-    over = {
-        (figure["metric"], figure["index_date"]) for figure in figures if _is_beyond(figure, limit)
-    }
-    return [_judged(figure, limit, over) for figure in figures]
+    over = {_place(figure, 0) for figure in figures if _is_beyond(figure, limit)}
+    off = {_place(figure, 0) for figure in figures if _is_off(figure, limit)}
+    return [
+        {
+            **_judged(figure, limit),
+            "is_over_limit": {_place(figure, 0), _place(figure, STEP_DAYS)} <= over,
+            "is_changed": {_place(figure, 0), _place(figure, WINDOW_DAYS)} <= off,
+        }
+        for figure in figures
+    ]
 
 
-def _judged(figure: Mapping[str, Any], limit: AccuracyLimit, over: set[tuple[str, date]]) -> Row:
+def _place(figure: Mapping[str, Any], days: int) -> tuple[Any, ...]:
+    """Which figure it is, of a window so many days earlier."""
+    whose = (figure.get("attribute"), figure.get("group_value"))
+    return figure["metric"], *whose, figure["index_date"] - timedelta(days=days)
+
+
+def _judged(figure: Mapping[str, Any], limit: AccuracyLimit) -> Row:
     metric, day = figure["metric"], figure["index_date"]
-    week_before = day - timedelta(days=STEP_DAYS)
     held_out = limit.reference.value if limit.reference else None
     return {
         "metric": metric,
@@ -106,7 +143,6 @@ def _judged(figure: Mapping[str, Any], limit: AccuracyLimit, over: set[tuple[str
         "window_end_date": day + timedelta(days=WINDOW_DAYS + 1),
         **{name: figure[name] for name in ("value", "low", "high", "row_count", "event_count")},
         "reference": held_out if metric == "auroc" else figure["reference"],
-        "is_over_limit": {(metric, day), (metric, week_before)} <= over,
     }
 
 
@@ -117,19 +153,35 @@ def _is_beyond(figure: Mapping[str, Any], limit: AccuracyLimit) -> bool:
     if figure["metric"] == "observed_expected":
         low, high = OBSERVED_EXPECTED_LIMITS
         return found.low > high or found.high < low
+    return _has_dropped(figure, found, limit, limit.drop_max)
+
+
+def _is_off(figure: Mapping[str, Any], limit: AccuracyLimit) -> bool:
+    if figure["value"] is None or figure["low"] is None:
+        return False
+    found = Interval(figure["value"], figure["low"], figure["high"])
+    if figure["metric"] == "observed_expected":
+        return found.low > 1 + limit.drop_max or found.high < 1 - limit.drop_max
+    return _has_dropped(figure, found, limit, 0.0)
+
+
+def _has_dropped(
+    figure: Mapping[str, Any], found: Interval, limit: AccuracyLimit, by: float
+) -> bool:
     if figure["metric"] != "auroc" or limit.reference is None:
         return False
     others = figure["row_count"] - figure["event_count"]
     if min(figure["event_count"], others) < FEWEST_EVENTS:
         return False
-    return difference(limit.reference, found).low > limit.drop_max
+    return difference(limit.reference, found).low > by
 
 
-def window_rows(rows: pd.DataFrame, horizon_days: int, confidence: float) -> list[Row]:
+def window_rows(rows: pd.DataFrame, reading: Reading) -> list[Row]:
     """Everything that one window says, for `per_window`."""
+    horizon_days, confidence = reading.horizon_days, reading.confidence
     events, scores = rows["is_event"].to_numpy(bool), rows["score"].to_numpy(float)
     risks = window_risk(scores, horizon_days)
-    found = [*_counted(rows), _estimated(rows, risks, confidence)]
+    found = [*_counted(rows), *_estimated(rows, risks, reading)]
     if not rows["is_complete"].all():
         return [*found, _still_coming(rows, risks, confidence)]
     acted = intervention.Acted(
@@ -154,6 +206,7 @@ def window_rows(rows: pd.DataFrame, horizon_days: int, confidence: float) -> lis
     return [
         *found,
         *_streams(rows[untreated], risks[untreated]),
+        *group_rows(rows, risks, acted, confidence, reading.threshold),
         *({**counts, **trusted.get(r["metric"], r), "population": WATCHED} for r in watched),
     ]
 
@@ -165,10 +218,30 @@ def _counted(rows: pd.DataFrame) -> list[Row]:
     return [_label(name, float(count), rows) for name, count in named.items()]
 
 
-def _estimated(rows: pd.DataFrame, risks: np.ndarray, confidence: float) -> Row:
-    found = estimated_auroc(rows["score"], risks, confidence)
+def _estimated(rows: pd.DataFrame, risks: np.ndarray, reading: Reading) -> Iterator[Row]:
     counts = {"row_count": len(rows), "event_count": int(rows["is_event"].sum())}
-    return {**_figure("auroc", found), **counts, "population": ESTIMATED}
+    plain = estimated_auroc(rows["score"], risks, reading.confidence)
+    yield {**_figure("auroc", plain), **counts, "population": ESTIMATED}
+    is_later = rows["index_date"].iloc[0] >= reading.reference_until
+    if reading.reference is not None and is_later:
+        inputs = input_matrix(rows, reading.reference.inputs.shape[1])
+        given = (rows["score"], risks, inputs, reading.reference)
+        found = estimated_auroc_shifted(*given, reading.confidence)
+        yield {**_figure("auroc", found), **counts, "population": SHIFTED}
+
+
+def reference(people: pd.DataFrame, horizon_days: int, width: int) -> Reference | None:
+    """Rows of whole windows as what estimates are weighted from; None without people or numbers."""
+    if people.empty or not width:
+        return None
+    risks = window_risk(people["score"].to_numpy(float), horizon_days)
+    return Reference(risks, people["is_event"].to_numpy(bool), input_matrix(people, width))
+
+
+def input_matrix(rows: pd.DataFrame, width: int) -> np.ndarray:
+    """The arrays of `windows.with_inputs` as rows of `width` numbers, NaN where one is missing."""
+    blank = [np.nan] * width
+    return np.array([blank if one is None else list(one) for one in rows["inputs"]], dtype=float)
 
 
 def _streams(rows: pd.DataFrame, risks: np.ndarray) -> list[Row]:
@@ -221,10 +294,11 @@ def _figure(metric: str, value: Interval | float | None, reference: float | None
     }
 
 
-def _measurer(horizon_days: int, confidence: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def _measurer(reading: Reading) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def measured(rows: pd.DataFrame) -> pd.DataFrame:
-        figures = window_rows(rows, horizon_days, confidence)
-        day = {"index_date": rows["index_date"].iloc[0], "losses": None}
+        figures = window_rows(rows, reading)
+        day = {"index_date": rows["index_date"].iloc[0]}
+        day |= dict.fromkeys(("losses", "attribute", "group_value"))
         return pd.DataFrame([{**day, **figure} for figure in figures])
 
     return measured

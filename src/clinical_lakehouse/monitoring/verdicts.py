@@ -1,25 +1,31 @@
 """What each window says of a model, in rows: who fares how, and whether it is the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from clinical_lakehouse.methods.intervals import Interval
+from clinical_lakehouse.methods.intervals import Interval, wilson
 from clinical_lakehouse.monitoring import intervention
+from clinical_lakehouse.monitoring.group_performance import GROUP
 from clinical_lakehouse.monitoring.intervention import Figures, Limits
 from clinical_lakehouse.monitoring.performance import (
     ESTIMATED,
     LABELS,
     MATURED,
     NO_POPULATIONS,
+    SHIFTED,
     UPDATES,
     WATCHED,
+    AccuracyLimit,
+    judged,
 )
-from clinical_lakehouse.monitoring.windows import WINDOW_DAYS
+from clinical_lakehouse.monitoring.windows import STEP_DAYS, WINDOW_DAYS
 
 Row = Mapping[str, Any]
-OPEN = "open"
+OPEN, COVERAGE = "open", "coverage"
+_SHARING = WINDOW_DAYS // STEP_DAYS  # windows in a row that have days in common
 _COUNTS = ("treated", "due", "arrived", "overdue", "censored")
 
 
@@ -33,21 +39,54 @@ def performance_rows(figures: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def estimate_coverage(figures: Iterable[Row]) -> float | None:
-    """Share of windows whose AUROC, once known, lay within the limits of its estimate, 0-1; None
-    before any is known. Far below the confidence, the estimates are not to be trusted: risks have
-    stopped being true."""
+def judged_groups(figures: Iterable[Row], limit: AccuracyLimit) -> list[dict[str, Any]]:
+    """gold.group_performance rows of performance.per_window's figures, without model and clock,
+    judged as performance.judged does; a group's AUROC has nothing to be held against."""
+    mine = [row for row in figures if row["population"] == GROUP]
+    whose = ("attribute", "group_value")
+    return [
+        {**row, **{name: figure[name] for name in whose}}
+        for figure, row in zip(mine, judged(mine, replace(limit, reference=None)), strict=True)
+    ]
+
+
+def coverage_rows(figures: Iterable[Row], confidence: float) -> list[dict[str, Any]]:
+    """gold.model_performance rows of how the estimates of a model kept, without model and clock:
+    metric `coverage` of a window is the share of AUROCs known up to it that lay within the limits
+    that were estimated. Far below the confidence, risks have stopped being true and estimates are
+    not to be trusted: nothing else tells them of concept drift.
+
+    Limits of the share count windows with a day in common once.
+    """
     found: dict[Any, dict[str, Row]] = {}
     for row in figures:
         if row["metric"] == "auroc" and row["value"] is not None:
             found.setdefault(row["index_date"], {})[row["population"]] = row
-    pairs = [
-        (by[ESTIMATED], by[WATCHED]) for by in found.values() if {ESTIMATED, WATCHED} <= set(by)
-    ]
-    if not pairs:
-        return None
-    inside = sum(one["low"] <= seen["value"] <= one["high"] for one, seen in pairs)
-    return inside / len(pairs)
+    rows = []
+    for population in (ESTIMATED, SHIFTED):
+        checked, inside = 0, 0
+        for day in sorted(found):
+            by = found[day]
+            if not {population, WATCHED} <= set(by):
+                continue
+            checked += 1
+            estimate, seen = by[population], by[WATCHED]["value"]
+            inside += estimate["low"] <= seen <= estimate["high"]
+            kept = wilson(inside, checked, confidence, float(min(checked, _SHARING)))
+            rows.append({**_coverage(kept, population), "row_count": checked, "event_count": inside,
+                         **_window({"index_date": day})})  # fmt: skip
+    return rows
+
+
+def coverage_now(rows: Iterable[Row]) -> float | None:
+    """The last coverage of the plain estimate, 0-1; None before any AUROC is known."""
+    mine = [row for row in rows if (row["population"], row["metric"]) == (ESTIMATED, COVERAGE)]
+    return max(mine, key=lambda row: row["window_end_date"])["value"] if mine else None
+
+
+def _coverage(kept: Interval | None, population: str) -> dict[str, Any]:
+    value, low, high = (kept.value, kept.low, kept.high) if kept else (None, None, None)
+    return {"population": population, "metric": COVERAGE, "value": value, "low": low, "high": high}
 
 
 def verdict_rows(figures: Sequence[Row], limits: Limits) -> list[dict[str, Any]]:
@@ -78,7 +117,7 @@ def _verdict(rows: Sequence[Row], limits: Limits) -> dict[str, Any]:
 def _populations(rows: Sequence[Row]) -> dict[str, Figures]:
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row["population"] not in (*NO_POPULATIONS, MATURED, ESTIMATED):
+        if row["population"] not in (*NO_POPULATIONS, MATURED, ESTIMATED, SHIFTED):
             found.setdefault(row["population"], {})[row["metric"]] = row
     return {
         name: Figures(

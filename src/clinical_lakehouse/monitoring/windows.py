@@ -40,7 +40,7 @@ def index_dates(trained_until: date, as_of: date, margin_days: int) -> list[date
 
 def rows_at_risk(predictions: DataFrame, subjects: DataFrame, indexes: Sequence[date]) -> DataFrame:
     """One row per index date and participation on study that day: the latest predicted risk that is
-    not older than 14 days."""
+    not older than 14 days, and the date it speaks from."""
     dates = F.array(*(F.lit(day) for day in indexes)).cast("array<date>")
     oldest = OLDEST_PREDICTION_DAYS
     near = F.filter(
@@ -50,7 +50,8 @@ def rows_at_risk(predictions: DataFrame, subjects: DataFrame, indexes: Sequence[
         "research_subject_key", "score", "index_date", F.explode(near).alias("at_date")
     )
     latest = spread.groupBy("research_subject_key", F.col("at_date").alias("index_date")).agg(
-        F.max_by("score", spread["index_date"]).alias("score")
+        F.max_by("score", spread["index_date"]).alias("score"),
+        F.max(spread["index_date"]).alias("scored_date"),
     )
     stays = subjects.select(
         "research_subject_key",
@@ -59,7 +60,7 @@ def rows_at_risk(predictions: DataFrame, subjects: DataFrame, indexes: Sequence[
     )
     joined = latest.join(stays, "research_subject_key")
     on_study = joined.filter("from_date <= index_date AND index_date < to_date")
-    return on_study.select("research_subject_key", "index_date", "score")
+    return on_study.select("research_subject_key", "index_date", "score", "scored_date")
 
 
 def labelled(rows: DataFrame, subjects: DataFrame, as_of: date, margin_days: int) -> DataFrame:
@@ -91,3 +92,32 @@ def with_actions(rows: DataFrame, actions: DataFrame) -> DataFrame:
         (1 - F.product(1 - F.col("_propensity"))).alias("propensity"),
         F.coalesce(F.min("_held_out"), F.lit(False)).alias("is_held_out"),
     )
+
+
+def with_lots(rows: DataFrame, served: DataFrame) -> DataFrame:
+    """Rows of `with_actions`, also held out from a subject's first risk on that was shown with the
+    mark not to act on it (gold.served_prediction). Who was acted on all the same stands for nobody:
+    whether it happened hangs on the score alone, so calibration is not biased by leaving them out.
+    """
+    marked = served.filter("is_held_out").groupBy("research_subject_key")
+    since = marked.agg(F.min("index_date").alias("_since"))
+    by_lot = F.coalesce(F.col("_since") <= F.col("index_date"), F.lit(False))
+    held = (F.col("is_held_out") | by_lot) & ~F.col("is_treated")
+    kept = [name for name in rows.columns if name != "is_held_out"]
+    return rows.join(since, "research_subject_key", "left").select(*kept, held.alias("is_held_out"))
+
+
+def with_inputs(rows: DataFrame, features: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Rows at risk with the model's numbers (gold.subject_feature) that the risk was made from, as
+    one array; null where they are not there any more."""
+    numbers = F.array(*(F.col(name).cast("double") for name in names))
+    numbers = numbers.cast("array<double>").alias("inputs")  # of no names: of nothing
+    made = features.select(
+        "research_subject_key", F.col("index_date").alias("scored_date"), numbers
+    )
+    return rows.join(made, ["research_subject_key", "scored_date"], "left")
+
+
+def reference_dates(indexes: Sequence[date]) -> list[date]:
+    """The first three windows without a common day: what is known when estimates begin."""
+    return list(indexes[:: WINDOW_DAYS // STEP_DAYS][:3])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from clinical_lakehouse.pages import monitoring_sections as sections
 from clinical_lakehouse.pages.asking import Answer, Question, ask
+from clinical_lakehouse.pages.group_sections import for_whom
+from clinical_lakehouse.pages.revision_sections import revisions
 from clinical_lakehouse.rendering.html import render
 from clinical_lakehouse.rendering.page import Page
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -48,6 +50,24 @@ FROM gold.retraining_trigger WHERE model_name = :model ORDER BY decided_at DESC 
        row_count, event_count
 FROM gold.model_performance WHERE model_name = :model AND model_version = :version
 ORDER BY metric, population, window_end_date""",
+    ),
+    "groups": Question(
+        _WATCHED,
+        """SELECT attribute, group_value, metric, window_start_date, window_end_date, value, low,
+       high, is_over_limit, is_changed, row_count, event_count
+FROM gold.group_performance WHERE model_name = :model AND model_version = :version
+ORDER BY attribute, group_value, metric, window_end_date""",
+    ),
+    "revisions": Question(
+        _WATCHED,
+        """SELECT population, metric, window_end_date, count(*) AS said_count,
+       min_by(value, known_at) AS first_value, min(known_at) AS first_known_at,
+       max_by(value, known_at) AS value, max(known_at) AS known_at
+FROM gold.performance_revision
+WHERE model_name = :model AND model_version = :version
+      AND population IN ('all', 'untreated', 'hold_out')
+GROUP BY population, metric, window_end_date HAVING count(*) > 1
+ORDER BY window_end_date DESC, metric, population LIMIT 40""",
     ),
     "verdicts": Question(
         _WATCHED,
@@ -101,6 +121,8 @@ def model_page(model: str, answers: Mapping[str, Answer], as_of: datetime) -> Pa
     found = (
         sections.standing(answers["verdicts"], answers["detectors"], answers["drift"]),
         sections.performance(answers["performance"], answers["verdicts"]),
+        revisions(answers["revisions"]),
+        for_whom(answers["groups"]),
         sections.detectors(answers["detectors"]),
         sections.data_drift(answers["drift"]),
         sections.deployment(answers["promotions"], answers["canary"]),

@@ -13,6 +13,7 @@ _POPULATIONS = {
     "untreated": "As if nobody was acted on",
     "hold_out": "Hold-out",
     "estimated": "Estimated before outcomes",
+    "estimated_weighted": "Estimated, weighted for who is there now",
     "matured": "Outcomes still coming",
 }
 _METRICS = {"auroc": "AUROC", "observed_expected": "Observed / expected"}
@@ -60,8 +61,35 @@ def performance(answer: Answer, verdicts: Answer) -> Section:
         known = [row for row in rows if row["value"] is not None]
         if metric in _METRICS and known:
             blocks.append(_over_windows(answer, metric, known))
+    checked = [row for row in answer.rows if row["metric"] == "coverage"]
+    if checked:
+        blocks.append(_checked(answer, checked))
     blocks.append(_verdicts(verdicts) if verdicts.rows else verdicts.empty("Verdicts"))
     return Section(title, lead, tuple(blocks))
+
+
+def _checked(answer: Answer, rows: Sequence[Row]) -> Grid:
+    """How each estimate has kept, once outcomes came."""
+    columns = (
+        Column("Estimate"), Column("Windows checked", "number"), Column("Held", "number"),
+        Column("Share", "number"), Column("Interval", "number"),
+    )  # fmt: skip
+    last = {row["population"]: row for row in sorted(rows, key=lambda r: r["window_end_date"])}
+    cells = tuple(
+        (
+            _POPULATIONS[name],
+            figures.count(row["row_count"]),
+            figures.count(row["event_count"]),
+            figures.percent(row["value"]),
+            figures.percent_interval(row["low"], row["high"]),
+        )
+        for name, row in sorted(last.items())
+    )
+    caption = (
+        "An estimate holds where the AUROC, once known, lies within its limits. Where few hold, "
+        "risks have stopped being true: concept drift, which no estimate can see."
+    )
+    return Grid("Estimates, checked when outcomes came", columns, cells, caption, answer.source)
 
 
 def _over_windows(answer: Answer, metric: str, rows: Sequence[Row]) -> Chart:

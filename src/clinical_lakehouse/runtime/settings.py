@@ -144,6 +144,7 @@ class Model(_Section):
     gate_group_gap_max: float
     gate_calibration_slope: tuple[float, float]
     alert_confidence: float
+    hold_out_ratio: float = Field(ge=0, le=0.5)
 
 
 class Coding(_Section):

@@ -83,6 +83,7 @@ SERVED_PREDICTION = Table(
         key("research_subject_key", "silver.subject."),
         Column("index_date", "DATE", "The date it speaks from.", False, Phi.PSEUDONYM),
         Column("model_version", "INT", "The version shown; its risk is in gold.prediction.", False),
+        Column("is_held_out", "BOOLEAN", "Chosen by lot: shown with the mark not to act on it."),
         Column("served_at", "TIMESTAMP", "as_of of the run that served it.", False),
     ),
     retention_days=2555,

@@ -127,6 +127,7 @@ MODEL_METRIC = Table(
         Column("high", "DOUBLE", "Upper confidence limit."),
         Column("reference", "DOUBLE", "The figure it is held against."),
         Column("is_over_limit", "BOOLEAN", "Crossed its limit beyond chance.", False),
+        Column("is_changed", "BOOLEAN", "Off beyond chance in two windows without a common day."),
         Column("row_count", "BIGINT", "Rows in the window.", False),
         Column("event_count", "BIGINT", "Outcomes in the window.", False),
         Column("computed_at", "TIMESTAMP", "as_of of the run.", False),

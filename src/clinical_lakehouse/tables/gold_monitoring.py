@@ -42,15 +42,83 @@ MODEL_PERFORMANCE = Table(
             "population",
             "STRING",
             "all; untreated (weighted by 1/(1 - propensity)); hold_out; matured (open windows,"
-            " weighted by the chance of an outcome being known); estimated (from the scores alone:"
-            " it cannot see concept drift).",
+            " weighted by the chance of an outcome being known); estimated (from the scores alone)"
+            " and estimated_weighted (for who is there now): they cannot see concept drift.",
             False,
         ),
-        Column("metric", "STRING", "auroc, observed_expected, calibration_slope, ...", False),
+        Column(
+            "metric",
+            "STRING",
+            "auroc, observed_expected; of estimates coverage: the share of row_count windows whose"
+            " AUROC, once known, lay within what was estimated (event_count of them).",
+            False,
+        ),
         Column("value", "DOUBLE", "The figure; null where it cannot be computed."),
         Column("low", "DOUBLE", "Lower confidence limit."),
         Column("high", "DOUBLE", "Upper confidence limit."),
         Column("row_count", "BIGINT", "Rows behind it.", False),
+        Column("event_count", "BIGINT", "Of them with the outcome.", False),
+        _COMPUTED,
+    ),
+    retention_days=2555,
+)
+
+PERFORMANCE_REVISION = Table(
+    name="gold.performance_revision",
+    comment="One row per figure of gold.model_performance each time it was said anew: late labels,"
+    " corrections and withdrawn consent change windows long past.",
+    owner=_OWNER,
+    key=(
+        *("model_name", "model_version", "window_end_date"),
+        *("population", "metric", "known_at"),
+    ),
+    columns=(
+        _MODEL,
+        _VERSION,
+        _FROM,
+        _TO,
+        Column("population", "STRING", "As in gold.model_performance.", False),
+        Column("metric", "STRING", "As in gold.model_performance.", False),
+        Column("value", "DOUBLE", "The figure as known then; null where it could not be computed."),
+        Column("low", "DOUBLE", "Lower confidence limit."),
+        Column("high", "DOUBLE", "Upper confidence limit."),
+        Column("row_count", "BIGINT", "Rows behind it; 0 once there are none any more.", False),
+        Column("event_count", "BIGINT", "Of them with the outcome.", False),
+        Column("verdict", "STRING", "The window's verdict as known then.", False),
+        Column("known_at", "TIMESTAMP", "as_of of the run from which on it is known.", False),
+    ),
+    retention_days=2555,
+)
+
+GROUP_PERFORMANCE = Table(
+    name="gold.group_performance",
+    comment="One row per model version, window, site or group, and metric: for whom it holds.",
+    owner=_OWNER,
+    key=(
+        *("model_name", "model_version", "window_end_date"),
+        *("attribute", "group_value", "metric"),
+    ),
+    columns=(
+        _MODEL,
+        _VERSION,
+        _FROM,
+        _TO,
+        Column("attribute", "STRING", "site, sex, age_band or race, as first known.", False),
+        Column("group_value", "STRING", "The group; unknown where nobody said.", False, Phi.QUASI),
+        Column(
+            "metric",
+            "STRING",
+            "observed_expected (of those nobody acted on), auroc, selection_rate,"
+            " true_positive_rate, false_positive_rate (as if nobody had been acted on).",
+            False,
+        ),
+        Column("value", "DOUBLE", "The figure; null for groups below 11 subjects."),
+        Column("low", "DOUBLE", "Lower limit, for all groups of the attribute together."),
+        Column("high", "DOUBLE", "Upper limit of the same."),
+        Column("reference", "DOUBLE", "The figure it is held against."),
+        Column("is_over_limit", "BOOLEAN", "Crossed its limit beyond chance.", False),
+        Column("is_changed", "BOOLEAN", "Off beyond chance in two windows without a common day."),
+        Column("row_count", "BIGINT", "Subjects in the window.", False),
         Column("event_count", "BIGINT", "Of them with the outcome.", False),
         _COMPUTED,
     ),
@@ -107,12 +175,23 @@ DATA_DRIFT = Table(
         _MODEL,
         _VERSION,
         Column("reference", "STRING", "training, previous or last_year.", False),
-        Column("feature_name", "STRING", "Column of gold.subject_feature; joint for all.", False),
+        Column(
+            "feature_name",
+            "STRING",
+            "Column of gold.subject_feature; <measure>_frequency, days"
+            " of 28 on which it was taken; joint for all inputs.",
+            False,
+        ),
         Column("site", "STRING", "organization_key, or all.", False),
         _FROM,
         _TO,
         Column("state", "STRING", "drift, case_mix, stable or too_few.", False),
-        Column("kind", "STRING", "distribution, unit, missingness, code or joint.", False),
+        Column(
+            "kind",
+            "STRING",
+            "distribution, unit, missingness, code, sampling_frequency or joint.",
+            False,
+        ),
         Column("psi", "DOUBLE", "Population stability index; of joint, the AUROC."),
         Column("p_value", "DOUBLE", "Chance of as much without any change."),
         Column("is_model_input", "BOOLEAN", "Used by the model in use.", False),

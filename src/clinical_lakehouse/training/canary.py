@@ -1,6 +1,5 @@
 """A canary: a new version serves a growing share of subjects until a sequential test decides."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from clinical_lakehouse.methods.intervals import (
     clopper_pearson,
     normal_quantile,
 )
+from clinical_lakehouse.methods.lots import lot_of
 from clinical_lakehouse.methods.sequential import always_valid_interval
 from clinical_lakehouse.methods.yaml_fields import read_fields
 
 FILE = "deployment/canary.yml"
 RUNNING, WON, LOST, UNDECIDED = "running", "won", "lost", "undecided"
 OPEN = (RUNNING, WON)  # one that has won is watched on until it is in use
-BUCKETS, HEX_DIGITS = 10_000, 12  # how finely subjects are divided, digits of the hash that do it
 _BINS = 10
 _SURE = 0.98  # two-sided: each bound holds with 99%
 _FIELDS = (
@@ -88,8 +87,7 @@ class Look:
 def bucket_of(subject: int, model_name: str, version: int) -> float:
     """A subject's place from 0 to below 1 in a canary, by SHA-256 of model, version and key: who is
     served at a small share is at every larger one, and each canary draws anew."""
-    digest = hashlib.sha256(f"{model_name}/{version}/{subject}".encode()).hexdigest()
-    return int(digest[:HEX_DIGITS], 16) % BUCKETS / BUCKETS
+    return lot_of(f"{model_name}/{version}", subject)
 
 
 def read_canary_plan(conf: Path) -> CanaryPlan:

@@ -7,9 +7,8 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.lots import held_out, lot
 from clinical_lakehouse.training.canary import (
-    BUCKETS,
-    HEX_DIGITS,
     OPEN,
     CanaryPlan,
     Look,
@@ -22,9 +21,7 @@ _KEY = ("research_subject_key", "index_date")
 
 def bucket(subject: Column, model_name: str, version: int) -> Column:
     """The same place as `bucket_of` gives, of a column of subjects."""
-    digest = F.sha2(F.concat_ws("/", F.lit(model_name), F.lit(version), subject), 256)
-    number = F.conv(F.substring(digest, 1, HEX_DIGITS), 16, 10).cast("bigint")
-    return (number % BUCKETS) / F.lit(BUCKETS)
+    return lot(f"{model_name}/{version}", subject)
 
 
 def open_canary(looks: Iterable[Row], champion: int | None) -> Row | None:
@@ -53,8 +50,8 @@ def paired(predictions: DataFrame, canary: Row) -> DataFrame:
 
 
 def shown(made: DataFrame, canary: Row | None, champion: int) -> DataFrame:
-    """gold.served_prediction rows of new predictions: the canary's version for its share of the
-    subjects, the version in use for the others."""
+    """gold.served_prediction rows of new predictions, without is_held_out: the canary's version for
+    its share of the subjects, the version in use for the others."""
     version: Column = F.lit(champion)
     if canary is not None:
         place = bucket(F.col("research_subject_key"), canary["model_name"], canary["model_version"])
@@ -63,6 +60,12 @@ def shown(made: DataFrame, canary: Row | None, champion: int) -> DataFrame:
     kept = made.filter(F.col("model_version") == version)
     names = ("model_name", *_KEY, "model_version")
     return kept.select(*names, F.col("scored_at").alias("served_at"))
+
+
+def marked(served: DataFrame, model_name: str, ratio: float) -> DataFrame:
+    """With is_held_out: whose risks are shown with the mark that nobody is to act on them."""
+    held = held_out(F.col("research_subject_key"), model_name, ratio)
+    return served.withColumn("is_held_out", held)
 
 
 def look_row(

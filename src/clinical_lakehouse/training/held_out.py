@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from clinical_lakehouse.methods.age_bands import UNKNOWN, age_band
 from clinical_lakehouse.methods.held_out_scores import HeldOut
 from clinical_lakehouse.training.attrition import only_labelled
 from clinical_lakehouse.training.matrix import OUTCOME
@@ -20,9 +21,6 @@ from clinical_lakehouse.training.population import Rules, labelled
 # What a study nurse knows without a model.
 BASELINE_FEATURES = ("age_years", "visit_adherence_ratio")
 GROUPS = ("sex", "age_band", "race")
-_BANDS = ((50, "<50"), (65, "50-64"), (75, "65-74"))
-_OLDEST = "75+"
-_UNKNOWN = "unknown"
 
 
 def newest_version(versions: DataFrame, model_name: str) -> dict[str, Any] | None:
@@ -77,8 +75,8 @@ def held_out(
 
 def groups_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """The groups a model is judged by, in the rows' order."""
-    groups = {"sex": rows["sex"], "age_band": _age_band(rows["age_years"]), "race": rows["race"]}
-    return {name: values.fillna(_UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()}
+    groups = {"sex": rows["sex"], "age_band": age_band(rows["age_years"]), "race": rows["race"]}
+    return {name: values.fillna(UNKNOWN).to_numpy(dtype=str) for name, values in groups.items()}
 
 
 def tested(rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,9 +101,3 @@ def _baseline(train: pd.DataFrame, test: pd.DataFrame, prevalence: float) -> np.
         train[names].astype(float), train["is_event"].astype(bool)
     )
     return risk(fitted, test.astype(dict.fromkeys(names, float)), names)
-
-
-def _age_band(ages: pd.Series) -> pd.Series:
-    conditions = [ages.isna(), *(ages < limit for limit, _ in _BANDS)]
-    bands = np.select(conditions, [_UNKNOWN, *(name for _, name in _BANDS)], _OLDEST)
-    return pd.Series(bands, index=ages.index)

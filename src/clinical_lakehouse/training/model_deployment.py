@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import ModelError
+from clinical_lakehouse.methods.change_plan import Candidate, broken_clauses, read_change_plan
 from clinical_lakehouse.methods.intervals import Interval
 from clinical_lakehouse.methods.outcomes import followed, with_outcome
 from clinical_lakehouse.runtime import promotions, tracking
@@ -51,11 +52,11 @@ from clinical_lakehouse.training.canary_rows import (
     first_look,
     latest,
     look_row,
+    marked,
     open_canary,
     paired,
     shown,
 )
-from clinical_lakehouse.training.change_plan import Candidate, broken_clauses, read_change_plan
 from clinical_lakehouse.training.held_out import newest_version
 from clinical_lakehouse.training.matrix import MAX_ROWS
 from clinical_lakehouse.training.population import Rules, only_asked
@@ -145,7 +146,8 @@ def advance(run: Run) -> Metrics:
 )
 def score(run: Run) -> Metrics:
     """Score every feature row after the champion's last training date that it has not scored yet,
-    by a canary's version too, and write down which of the two is shown to whom.
+    by a canary's version too, and write down which of the two is shown to whom, and who is held out
+    by lot so that nobody is to act on it.
 
     A prediction once made stays as it was made, with the moment of its first scoring.
     """
@@ -158,7 +160,8 @@ def score(run: Run) -> Metrics:
     if canary is not None:
         _score_by(run, canary["model_version"], canary["started_at"].date())
     made = _of(run.lake.read(PREDICTION), name).filter(F.col("scored_at") == F.lit(run.as_of))
-    run.lake.append_missing(SERVED_PREDICTION, shown(made, canary, champion))
+    served = marked(shown(made, canary, champion), name, run.settings.model.hold_out_ratio)
+    run.lake.append_missing(SERVED_PREDICTION, served)
     return {"outcome": "scored", "model_version": champion, "row_count": count}
 
 

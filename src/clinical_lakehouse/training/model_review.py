@@ -3,6 +3,7 @@
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.runtime import promotions, tracking
 from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -11,7 +12,6 @@ from clinical_lakehouse.tables.conf import conf_dir
 from clinical_lakehouse.tables.gold_deployment import MODEL_APPROVAL, MODEL_PROMOTION
 from clinical_lakehouse.tables.gold_models import MODEL_VERSION
 from clinical_lakehouse.tables.ops import ALERT_EVENT
-from clinical_lakehouse.training.change_plan import read_change_plan
 from clinical_lakehouse.training.promotion import (
     ROLLED_BACK,
     Decider,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from clinical_lakehouse.errors import ModelError, UsageError
-from clinical_lakehouse.training.change_plan import Signing
+from clinical_lakehouse.methods.change_plan import Signing
 
 Row = Mapping[str, Any]
 PROMOTED, ROLLED_BACK, ADOPTED = "promoted", "rolled_back", "adopted"

@@ -5,14 +5,14 @@ import shutil
 import pytest
 
 from clinical_lakehouse.errors import SettingsError
-from clinical_lakehouse.methods.intervals import Interval
-from clinical_lakehouse.tables.conf import conf_dir
-from clinical_lakehouse.training.change_plan import (
+from clinical_lakehouse.methods.change_plan import (
     FILE,
     Candidate,
     broken_clauses,
     read_change_plan,
 )
+from clinical_lakehouse.methods.intervals import Interval
+from clinical_lakehouse.tables.conf import conf_dir
 
 PLAN = read_change_plan(conf_dir())
 ROW = {
