@@ -245,7 +245,7 @@ def _revise(
     known = [row.asDict() for row in as_known(mine, run.as_of).collect()]
     rows = [{**key, **row, "known_at": run.as_of} for row in revised(known, said, meant)]
     if rows:
-        run.lake.upsert(PERFORMANCE_REVISION, run.lake.frame(PERFORMANCE_REVISION, rows))
+        run.lake.upsert(PERFORMANCE_REVISION, rows)
 
 
 def _feed_detectors(
