@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clinical_lakehouse.errors import UsageError
+from clinical_lakehouse.runtime.blocks import refuse_blocked
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.tables.contract import Table
 
@@ -28,6 +29,7 @@ class Task:
     writes: tuple[Table, ...]
     params: Mapping[str, str]
     is_windowed: bool = False
+    is_inspection: bool = False
 
     @property
     def description(self) -> str:
@@ -50,6 +52,8 @@ class Task:
 
     def perform(self, run: Run) -> Done:
         """Execute, and say which tables were written, for the run ledger."""
+        if not self.is_inspection:
+            refuse_blocked(run.lake, self.reads, self.writes)
         lake = run.lake.scoped(self.reads, self.writes)
         metrics = self.function(run.with_lake(lake))
         return Done(metrics, dict(lake.written))
@@ -69,11 +73,13 @@ def task(
     params: Mapping[str, str] | None = None,
     *,
     windowed: bool = False,
+    inspects: bool = False,
 ) -> Callable[[Callable[[Run], Metrics]], Task]:
     """Declare a task: tables read and written, and its own parameters with their defaults.
 
     `windowed`: it writes only the window that ends at its as_of, from nothing later, so that it may
-    be run for past dates in any order (backfill).
+    be run for past dates in any order (backfill). `inspects`: it looks for what is wrong, so that
+    it runs also on tables that a fatal check blocks.
 
     Its name is `<module>-<function>` in kebab case. Reading or writing a table that is not declared
     raises ContractError.
@@ -85,6 +91,6 @@ def task(
         if not function.__doc__:
             raise UsageError(f"task {name} needs a docstring: it is the task's description")
         own = dict(params or {})
-        return Task(name, function, tuple(reads), tuple(writes), own, windowed)
+        return Task(name, function, tuple(reads), tuple(writes), own, windowed, inspects)
 
     return declare
