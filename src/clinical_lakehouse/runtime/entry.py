@@ -12,7 +12,7 @@ from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.journal import as_json
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.ledger import code_version, task_rows
+from clinical_lakehouse.runtime.ledger import code_version, task_rows, versions_json
 from clinical_lakehouse.runtime.processes import end_with_runner, write_result
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.session import open_session
@@ -114,7 +114,7 @@ def _recorded(task: Executable, run: Run, attempt: int) -> Metrics:
     end = {
         "state": "success",
         "metrics": as_json(done.metrics),
-        "versions": as_json(done.written),
+        "versions": versions_json(done.written, done.read),
     }
     run.lake.append_rows(ops.TASK_RUN, task_rows(identity, started, end))
     return done.metrics

@@ -1,21 +1,24 @@
 """`@task`: a function `(run) -> Metrics` that says which tables it reads and writes."""
 
 import sys
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.runtime.blocks import refuse_blocked
+from clinical_lakehouse.runtime.openlineage import TaskRun, tell
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.tables.contract import Table
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a task did: its metrics and the Delta version of every table it wrote."""
+    """What a task did: its metrics, and the Delta version of every table it wrote and read."""
 
     metrics: Metrics
     written: Mapping[str, int]
+    read: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,20 @@ class Task:
         return self.perform(run).metrics
 
     def perform(self, run: Run) -> Done:
-        """Execute, and say which tables were written, for the run ledger."""
-        if not self.is_inspection:
-            refuse_blocked(run.lake, self.reads, self.writes)
+        """Execute, and say which tables were written and read, for the run ledger and to
+        OpenLineage."""
         lake = run.lake.scoped(self.reads, self.writes)
-        metrics = self.function(run.with_lake(lake))
-        return Done(metrics, dict(lake.written))
+        this = TaskRun(run, self.job, self.key, self.description, uuid.uuid4())
+        tell(this, "START", dict.fromkeys((table.name for table in self.reads), -1), {})
+        try:
+            if not self.is_inspection:
+                refuse_blocked(run.lake, self.reads, self.writes)
+            metrics = self.function(run.with_lake(lake))
+        except BaseException as error:
+            tell(this, "FAIL", lake.seen, lake.written, error)
+            raise
+        tell(this, "COMPLETE", lake.seen, lake.written)
+        return Done(metrics, dict(lake.written), dict(lake.seen))
 
     def __call__(self, run: Run | None = None) -> Metrics | None:
         if run is not None:
