@@ -2,33 +2,26 @@
 
 from datetime import timedelta
 
-import pytest
 from pyspark.sql import functions as F
 
-from clinical_lakehouse.ingestion import patient_ingestion as job
 from clinical_lakehouse.ingestion import quarantine_review
 from clinical_lakehouse.ingestion.accounting import only_unbalanced, only_valid, per_file_and_type
 from clinical_lakehouse.ingestion.withheld import only_kept_out, withheld_resources
-from clinical_lakehouse.methods.quality.grammar import read_checks
 from clinical_lakehouse.methods.surrogate import surrogate_key
-from clinical_lakehouse.operators.clinical_data_validator import ClinicalDataValidatorOperator
 from clinical_lakehouse.runtime.vault_keys import vault_keys
-from clinical_lakehouse.tables import ops, ops_quality, silver
+from clinical_lakehouse.tables import ops, ops_quality
 from clinical_lakehouse.tables.bronze import DUPLICATE, FHIR_RESOURCE, PUBLISH_SCOPE, QUARANTINE
-from clinical_lakehouse.tables.catalog import all_tables
 from tests.builders import rows
-from tests.ingestion.chain import AS_OF, ingest, new_lake, run_on, write_lines
+from tests.ingestion.chain import AS_OF, new_lake, run_on
 
-SITES = "tables:\n  silver.organization:\n    checks:\n"
-NAMED = "      - {name: known_state, kind: code, column: state, in: [NY]}\n"
-WEIGHTS = {"fatal": 4.0, "error": 2.0, "warn": 1.0}
 RELEASE = {"decision": "release", "reason": "check:known_state", "why": "it is", "by": "maria"}
 
 
-def _bronze(lake, *versions, at=AS_OF):
+def _bronze(lake, *versions, file="f", at=AS_OF):
     """Organizations in one file: id, line, day of the version and bytes' hash; received `at`."""
     made = [
-        {"file_id": "f", "file_name": "o.ndjson", "line": line, "entry": 0, "status": "valid",
+        {"file_id": file, "file_name": f"{file}.ndjson", "line": line, "entry": 0,
+         "status": "valid",
          "resource_type": "Organization", "resource_id": id_, "content_hash": hash_,
          "received_at": at, "last_updated_at": AS_OF + timedelta(days=day), "content": "{}"}
         for id_, line, day, hash_ in versions
@@ -59,7 +52,7 @@ def _kept_out(lake):
 def _ledger(lake):
     ledger = lake.read(ops.LANDING_FILE)
     assert only_unbalanced(ledger).isEmpty()
-    (row,) = ledger.filter("file_name = 'o.ndjson'").collect()
+    (row,) = ledger.filter("file_name = 'f.ndjson'").collect()
     return row.loaded_count, row.quarantined_count, row.duplicate_count
 
 
@@ -78,7 +71,8 @@ def test_a_refused_version_is_kept_out_until_a_newer_one_comes_or_it_is_let_go(s
     assert quarantine_review.withhold.execute(run)["rows_withheld"] == 0  # judged, but not before
     _bronze(lake, ("c", 6, 0, "c1"))
     _judged(lake, run, "c")
-    _bronze(lake, ("c", 7, 1, "c2"), at=AS_OF + timedelta(days=1))  # corrected before it is taken
+    later = AS_OF + timedelta(days=1)
+    _bronze(lake, ("c", 7, 1, "c2"), file="g", at=later)  # corrected before it is taken
     run = run_on(lake, tmp_path, day=1)
     assert quarantine_review.withhold.execute(run)["rows_withheld"] == 2
     assert quarantine_review.withhold.execute(run)["rows_withheld"] == 0  # again: nothing new
@@ -87,10 +81,10 @@ def test_a_refused_version_is_kept_out_until_a_newer_one_comes_or_it_is_let_go(s
     assert [(r.line, r.reason, r.path) for r in held] == [
         (n, "check:known_state", "silver.organization known_state@v1") for n in (1, 3)
     ]
-    assert _kept_out(lake) == {"a", "b"} and _ledger(lake) == (3, 2, 1)
+    assert _kept_out(lake) == {"a", "b"} and _ledger(lake) == (2, 2, 1)
     assert {r.resource_id for r in lake.read(PUBLISH_SCOPE).collect()} == {"a", "b"}
 
-    _bronze(lake, ("b", 5, 2, "b3"))  # the correction
+    _bronze(lake, ("b", 5, 2, "b3"), file="g")  # the correction
     assert _kept_out(lake) == {"a"}
 
     quarantine_review.decide.execute(run.__class__(**{**vars(run), "params": RELEASE}))
@@ -101,53 +95,3 @@ def test_a_refused_version_is_kept_out_until_a_newer_one_comes_or_it_is_let_go(s
     _judged(lake, run, "a", version="v2", at=AS_OF + timedelta(days=1))
     assert quarantine_review.withhold.execute(run)["rows_withheld"] == 1  # not for an edited check
     assert _kept_out(lake) == {"a"}
-
-
-def _site(name, state, day):
-    return {
-        "resourceType": "Organization", "id": name, "name": name, "active": True,
-        "address": [{"state": state}],
-        "meta": {"versionId": str(day), "lastUpdated": f"2024-06-{day:02}T00:00:00Z"},
-    }  # fmt: skip
-
-
-def _states(lake):
-    return sorted(row.state for row in lake.read(silver.ORGANIZATION).collect())
-
-
-@pytest.mark.soak
-def test_quarantine_fix_and_replay_bring_each_row_back_once(spark, tmp_path):
-    """Through landing, publish and data_quality, a day at a time."""
-    landing, lake = tmp_path / "landing", new_lake(spark, tmp_path / "lake")
-    folder = tmp_path / "conf" / "quality"
-    folder.mkdir(parents=True)
-    (folder / "own.yml").write_text(SITES + NAMED)
-    validator = ClinicalDataValidatorOperator(
-        (silver.ORGANIZATION,), read_checks(folder, all_tables()), WEIGHTS, "test"
-    )
-
-    def day(number):
-        ingest_day = run_on(lake, landing, number)
-        for task in (job.land, job.validate, job.check_consent, job.deidentify,
-                     quarantine_review.withhold, job.publish):  # fmt: skip
-            task.execute(ingest_day)
-        validator.execute(ingest_day)
-        assert only_unbalanced(lake.read(ops.LANDING_FILE)).isEmpty()
-        return _states(lake)
-
-    patient = {"resourceType": "Patient", "id": "p", "gender": "female"}
-    sites = _site("a", "NY", 1), _site("b", "XX", 1), _site("c", "YY", 1)
-    write_lines(landing / "o.ndjson", patient, *sites)
-    assert day(0) == ["NY", "XX", "YY"]  # published, then found
-    assert day(0) == ["NY", "XX", "YY"]  # the same moment again: the same tables
-    assert day(1) == ["NY"]
-    assert day(2) == ["NY"]
-    write_lines(landing / "fix.ndjson", _site("b", "NY", 2), _site("c", "YY", 1))
-    assert day(3) == ["NY", "NY"]  # corrected; the bad bytes once more are still the bad bytes
-    decide = run_on(lake, landing, 4)
-    quarantine_review.decide.execute(decide.__class__(**{**vars(decide), "params": RELEASE}))
-    assert day(5) == ["NY", "NY", "YY"]
-    assert day(6) == ["NY", "NY", "YY"]
-    assert lake.read(silver.ORGANIZATION).count() == 3
-    ingest(lake, landing, 7)
-    assert _states(lake) == ["NY", "NY", "YY"]
