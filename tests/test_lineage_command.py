@@ -6,7 +6,7 @@ from xml.dom import minidom
 from click.testing import CliRunner
 
 from clinical_lakehouse import cli
-from clinical_lakehouse.runtime.ledger import versions_json
+from clinical_lakehouse.runtime.journal import versions_json
 from clinical_lakehouse.tables import ops
 from tests.builders import rows
 

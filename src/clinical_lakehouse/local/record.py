@@ -6,8 +6,7 @@ from typing import Any, Protocol
 from clinical_lakehouse.local.execution import Attempt, Call, JobRun, Outcome
 from clinical_lakehouse.local.graph import State
 from clinical_lakehouse.runtime.clock import wall_clock
-from clinical_lakehouse.runtime.journal import as_json
-from clinical_lakehouse.runtime.ledger import versions_json
+from clinical_lakehouse.runtime.journal import as_json, versions_json
 from clinical_lakehouse.tables.contract import Table
 
 

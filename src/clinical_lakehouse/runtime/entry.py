@@ -10,9 +10,9 @@ from clinical_lakehouse.runtime.arguments import default_root, own_parameters, p
 from clinical_lakehouse.runtime.clock import new_run_id, parse_as_of, wall_clock
 from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.format import check_format
-from clinical_lakehouse.runtime.journal import as_json
+from clinical_lakehouse.runtime.journal import as_json, versions_json
 from clinical_lakehouse.runtime.lake import Lakehouse
-from clinical_lakehouse.runtime.ledger import code_version, task_rows, versions_json
+from clinical_lakehouse.runtime.ledger import code_version, task_rows
 from clinical_lakehouse.runtime.processes import end_with_runner, write_result
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.session import open_session

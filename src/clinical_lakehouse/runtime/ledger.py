@@ -14,7 +14,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.runtime.clock import wall_clock
-from clinical_lakehouse.runtime.journal import Journal, as_json, dead_journals, open_journal
+from clinical_lakehouse.runtime.journal import Journal, dead_journals, open_journal
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.tables import ops
 from clinical_lakehouse.tables.contract import Table
@@ -86,11 +86,6 @@ def task_rows(identity: Mapping[str, Any], started: datetime, end: Mapping[str, 
         {**identity, "state": "running", "recorded_at": started},
         {**identity, "recorded_at": wall_clock(), "duration_seconds": duration, **end},
     ]
-
-
-def versions_json(written: Mapping[str, int], read: Mapping[str, int]) -> str | None:
-    """Delta versions as the ledger keeps them: those written by table, those read under `read`."""
-    return as_json({**written, "read": dict(read)} if read else written)
 
 
 def code_version() -> str:
