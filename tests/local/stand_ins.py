@@ -12,6 +12,7 @@ from clinical_lakehouse.local.context import Context
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.runner import run_job
 from clinical_lakehouse.runtime.run import Run
+from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.runtime.task import Task
 
 COMMON = ["--as-of={{job.parameters.as_of}}", "--root=/nowhere", "--run-id={{job.run_id}}"]
@@ -65,10 +66,14 @@ def make_bundle(folder: Path, **jobs: Mapping[str, Any]) -> Bundle:
     return load_bundle(folder=write_bundle(folder, **jobs))
 
 
+SETTINGS = load_settings("dev", environ={})
+
+
 class NoLake:
     """A lake that holds nothing."""
 
     written: Mapping[str, int] = {"gold.made": 7}
+    seen: Mapping[str, int] = {"silver.read": 3}
 
     def scoped(self, reads: Any, writes: Any) -> "NoLake":
         return self
@@ -86,7 +91,7 @@ class Stand:
 
     def perform(self, task: Any, order: Any) -> Any:
         self.stopped[threading.current_thread().name] = order.is_stopped
-        run = Run(NoLake(), None, order.as_of, order.run_id, order.params)  # type: ignore[arg-type]
+        run = Run(NoLake(), SETTINGS, order.as_of, order.run_id, order.params)  # type: ignore[arg-type]
         return task.perform(run)
 
     def interrupt(self, tag: str | None) -> None:

@@ -351,7 +351,7 @@ def test_ledger_rows_hold_metrics_versions_and_parameters(tmp_path):
     rows = {(name, row["state"]): row for name, row in stand.rows}
     task = rows[("ops.task_run", "success")]
     assert json.loads(task["metrics"]) == {"rows": 3}
-    assert json.loads(task["versions"]) == {"gold.made": 7}
+    assert json.loads(task["versions"]) == {"gold.made": 7, "read": {"silver.read": 3}}
     assert task["duration_seconds"] >= 0
     opened = rows[("ops.job_run", "running")]
     assert json.loads(opened["parameters"]) == {"as_of": "2024-01-02"}

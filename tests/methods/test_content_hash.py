@@ -28,3 +28,13 @@ def test_a_value_a_null_and_a_repeated_row_do_matter(spark):
     assert _hash(spark, (1, None), schema="a INT, b STRING") != _hash(
         spark, (None, "1"), schema="a INT, b STRING"
     )
+
+
+def test_the_entries_of_a_map_have_no_order(spark):
+    made = spark.sql("SELECT map('a', 1, 'b', 2) AS m UNION ALL SELECT NULL")
+    turned = spark.sql("SELECT map('b', 2, 'a', 1) AS m UNION ALL SELECT NULL")
+    other = spark.sql("SELECT map('b', 1, 'a', 2) AS m UNION ALL SELECT NULL")
+    first, same, unlike = (
+        rows.agg(content_hash(["m"], maps=["m"])).collect()[0][0] for rows in (made, turned, other)
+    )
+    assert first == same != unlike

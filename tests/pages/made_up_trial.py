@@ -5,6 +5,7 @@ import math
 import random
 from datetime import UTC, date, datetime, timedelta
 
+from clinical_lakehouse.methods.quality.scores import Judged, score
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.tables import (
     bronze,
@@ -16,6 +17,7 @@ from clinical_lakehouse.tables import (
     silver,
 )
 from clinical_lakehouse.tables.contract import Table
+from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 from tests.builders import rows
 
 MODEL = "dropout_risk"
@@ -43,7 +45,9 @@ def fill(lake: Lakehouse, people: int = 300, sites: int = 5, months: int = 12) -
     _put(lake, silver.SUBJECT, _subjects(draws, people, sites, months))
     _put(lake, ops.LANDING_FILE, _files())
     _put(lake, bronze.QUARANTINE, _refused(draws))
-    _put(lake, ops.QUALITY_RESULT, _quality())
+    quality = _quality()
+    _put(lake, ops.QUALITY_RESULT, quality)
+    _put(lake, QUALITY_SCORE, _scores(quality))
     key = {"model_name": MODEL, "model_version": 2}
     _put(lake, gold_models.MODEL_VERSION, [{**key, "algorithm": "gradient boosting"}])
     _put(lake, gold_models.MODEL_GATE, [{**key, "is_passed": True, "reason": "All rules hold."}])
@@ -129,6 +133,18 @@ def _quality() -> Rows:
                 "row_count": 4000, "failed_count": failed, "passed_ratio": 1 - failed / 4000,
                 "checked_at": AS_OF,
             })  # fmt: skip
+    return made
+
+
+def _scores(quality: Rows) -> Rows:
+    """Each table's score as the job keeps it: weighted by severity."""
+    made = []
+    for table in dict.fromkeys(row["table_name"] for row in quality):
+        mine = [row for row in quality if row["table_name"] == table]
+        judged = (Judged(r["severity"], r["passed_ratio"], r["failed_count"] > 0) for r in mine)
+        found = score(judged, {"error": 2.0, "warn": 1.0})
+        made.append({"run_id": "r", "dimension": "table", "slice": table, "checked_at": AS_OF,
+                     **vars(found)})  # fmt: skip
     return made
 
 

@@ -10,6 +10,7 @@ from clinical_lakehouse.pages import operation_sections, trial_sections
 from clinical_lakehouse.pages.asking import Answer, Question
 from clinical_lakehouse.pages.trial_questions import FIRST, OF_VERSION
 from clinical_lakehouse.pages.trial_report import write_report
+from clinical_lakehouse.rendering import figures
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.settings import load_settings
 from clinical_lakehouse.tables import ops, silver
@@ -184,9 +185,11 @@ def test_words_a_task_returned_are_not_shown():
     assert operation_sections._metrics("no json") == ""
 
 
-def test_quality_score_is_the_mean_of_a_tables_checks():
-    given = [{"table_name": "a", "passed_ratio": 1.0}, {"table_name": "a", "passed_ratio": 0.5}]
-    assert trial_sections.scores(given) == {"a": 0.75}
+def test_quality_score_is_the_one_that_is_kept_and_alerts(page):
+    given = [{"table_name": "a", "score": 0.9}, {"table_name": "a", "score": 0.9}]
+    assert trial_sections.scores(given) == {"a": 0.9}
+    # omop.measurement: three error checks (2) and a warning (1), of which 1,000 and 20 rows fail.
+    assert figures.percent((2 + 2 + (1 - 20 / 4000) + 2 * 0.75) / 7, 2) in _text(page)
 
 
 def test_version_in_use_is_the_one_that_scored_last(filled, page):

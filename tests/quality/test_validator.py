@@ -14,8 +14,10 @@ from clinical_lakehouse.pages.quality_page import write_quality_page
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
+from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops, ops_quality, silver
 from clinical_lakehouse.tables.catalog import all_tables, table_named
+from clinical_lakehouse.tables.omop_clinical import PERSON
 from tests.builders import rows
 
 MONDAY = datetime(2024, 6, 24, 4, tzinfo=UTC)
@@ -264,22 +266,68 @@ def test_history_and_failing_rows_of_a_check_are_shown(story):
     assert failing.exit_code != 0  # no row of it fails
 
 
-def test_a_fatal_check_fails_the_task_after_its_results_are_stored(run, tmp_path):
+@task(reads=[silver.PATIENT], writes=[PERSON])
+def publish_people(run):
+    """Make something of the patients."""
+    return {"people": run.lake.read(silver.PATIENT).count()}
+
+
+@task(reads=[silver.PATIENT, silver.SUBJECT], writes=[silver.PATIENT])
+def mend_people(run):
+    """Bring the patients themselves in order."""
+    return {}
+
+
+@task(reads=[silver.SUBJECT], writes=[PERSON])
+def publish_subjects(run):
+    """Make something of the others."""
+    return {}
+
+
+@task(reads=[silver.PATIENT], writes=[ops.ALERT_EVENT])
+def watch_people(run):
+    """Publish nothing."""
+    return {}
+
+
+@task(reads=[silver.PATIENT], writes=[PERSON], inspects=True)
+def inspect_people(run):
+    """Look for what is wrong with them."""
+    return {}
+
+
+def test_a_fatal_check_blocks_its_table_and_what_is_made_of_it_until_it_passes(run, tmp_path):
     folder = tmp_path / "conf" / "quality"
     folder.mkdir(parents=True)
     (folder / "own.yml").write_text(
         "tables:\n  silver.patient:\n    checks:\n"
-        "      - {name: people, kind: volume, min: 5, severity: fatal}\n"
+        "      - {name: people, kind: volume, min: 2, severity: fatal}\n"
     )
     run.lake.append(silver.PATIENT, rows(run.lake, silver.PATIENT, {"subject_key": 1}))
+    run.lake.append(silver.SUBJECT, rows(run.lake, silver.SUBJECT, {"subject_key": 1}))
     checks = read_checks(folder, all_tables())
-    validator = ClinicalDataValidatorOperator((silver.PATIENT,), checks, WEIGHTS, "test")
-    with pytest.raises(ContractError, match=r"fatal checks fail: silver\.patient people"):
-        validator.execute(run)
+    validator = ClinicalDataValidatorOperator(
+        (silver.PATIENT, silver.SUBJECT), checks, WEIGHTS, "test"
+    )
+    assert publish_people.execute(run) == {"people": 1}
+    assert validator.execute(run)["blocked_tables"] == 1
     (stored,) = run.lake.read(ops_quality.QUALITY_TABLE_RESULT).filter("kind = 'volume'").collect()
-    assert (stored.state, stored.measured, stored.low) == ("failed", 1.0, 5.0)
+    assert (stored.state, stored.measured, stored.low) == ("failed", 1.0, 2.0)
     (event,) = run.lake.read(ops.ALERT_EVENT).filter("kind = 'quality_fatal'").collect()
     assert event.severity == "critical"
+
+    with pytest.raises(ContractError, match=r"fatal checks block silver\.patient \(people\)"):
+        publish_people.execute(run)
+    for goes_on in (mend_people, publish_subjects, watch_people, inspect_people):
+        goes_on.execute(run)
+
+    run.lake.append(silver.PATIENT, rows(run.lake, silver.PATIENT, {"subject_key": 2}))
+    later = replace(run, run_id="later", as_of=run.as_of + timedelta(days=1))
+    assert validator.execute(later)["blocked_tables"] == 0
+    assert publish_people.execute(run) == {"people": 2}
+    (block,) = run.lake.read(ops_quality.QUALITY_BLOCK).collect()
+    moments = block.blocked_at.replace(tzinfo=UTC), block.released_at.replace(tzinfo=UTC)
+    assert moments == (run.as_of, later.as_of) and not block.is_blocked
 
 
 def test_a_check_that_spark_refuses_is_named_by_its_place_and_holds_no_value(run, tmp_path):

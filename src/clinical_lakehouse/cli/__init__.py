@@ -20,6 +20,7 @@ from clinical_lakehouse.cli.coding import coding
 from clinical_lakehouse.cli.correct import correct
 from clinical_lakehouse.cli.export_fhir import export_fhir
 from clinical_lakehouse.cli.features import features
+from clinical_lakehouse.cli.lineage import lineage
 from clinical_lakehouse.cli.meds import meds
 from clinical_lakehouse.cli.models import models
 from clinical_lakehouse.cli.place import Place, perform, placed
@@ -250,28 +251,6 @@ def tables(name: str | None) -> None:
 
 
 @main.command()
-@click.argument("table")
-def lineage(table: str) -> None:
-    """What a table is made from, and what is made from it.
-
-    \b
-    Example:  clinical-lakehouse lineage gold.subject_feature
-    """
-    from clinical_lakehouse.registry import lineage_of
-
-    contract = table_named(table)
-    for heading, steps in (
-        ("made from", lineage_of(contract, upstream=True)),
-        ("used for", lineage_of(contract, upstream=False)),
-    ):
-        click.echo(f"{table} is {heading}:")
-        for depth, task, other in steps:
-            click.echo(f"{'  ' * depth}{other}   by {task}")
-        if not steps:
-            click.echo("  nothing declared")
-
-
-@main.command()
 @click.argument("table", required=False)
 @click.argument("key", type=int, required=False)
 @click.option("--resource", help="Start from a resource, Type/id, instead of an OMOP row.")
@@ -315,7 +294,7 @@ def sql(place: Place, statement: str, style: str) -> None:
 
 
 _JOBS = (bundle, runs, repair, backfill, retrain, scheduler)
-_REVIEWS = (quarantine, correct, coding, quality, alerts, audit, models, features)
+_REVIEWS = (quarantine, correct, coding, quality, lineage, alerts, audit, models, features)
 _FILES = (simulate, view, deidentify, export_fhir, meds)
 for command in (*_JOBS, *_REVIEWS, *_FILES):
     main.add_command(command)

@@ -22,7 +22,8 @@ def export_fhir(
     Examples:  clinical-lakehouse export-fhir 4711 --out subject-4711
                clinical-lakehouse export-fhir --layout ndjson --agreement DUA-7 --out export
     """
-    from clinical_lakehouse.operators.fhir_transformer import NOT_KEPT, FHIRTransformer
+    from clinical_lakehouse.operators.fhir_transformer import NOT_KEPT, READS, FHIRTransformer
+    from clinical_lakehouse.runtime.blocks import refuse_reading
     from clinical_lakehouse.runtime.clock import wall_clock
     from clinical_lakehouse.runtime.entry import open_lake
     from clinical_lakehouse.runtime.run import Run
@@ -30,6 +31,7 @@ def export_fhir(
 
     settings = load_settings(place.env)
     run = Run(open_lake({"root": str(place.root)}), settings, wall_clock(), "export-fhir")
+    refuse_reading(run.lake, READS)
     said = FHIRTransformer(out, layout, subject_keys, agreement).execute(run)
     click.echo(f"{out}: {', '.join(f'{value} {name}' for name, value in said.items())}")
     click.echo("not kept, because silver does not hold it:")

@@ -120,8 +120,11 @@ def _folder(place: Place, folder: Path) -> Any:
 
 
 def _cdm(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
+    from clinical_lakehouse.runtime.blocks import refuse_reading
     from clinical_lakehouse.runtime.entry import open_lake
     from clinical_lakehouse.tables.catalog import table_named
 
     lake = open_lake({"root": str(place.root)})
-    return {name: lake.read(table_named(f"omop.{name}")) for name in names}
+    tables = {name: table_named(f"omop.{name}") for name in names}
+    refuse_reading(lake, list(tables.values()))
+    return {name: lake.read(table) for name, table in tables.items()}

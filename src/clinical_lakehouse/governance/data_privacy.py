@@ -32,7 +32,7 @@ def verify(run: Run) -> Metrics:
     return HIPAACompliance(VERIFIED, float(run.param("sampled_ratio", "1"))).execute(run)
 
 
-@task(reads=VERIFIED, writes=[REIDENTIFICATION_RISK, ops.ALERT_EVENT])
+@task(reads=VERIFIED, writes=[REIDENTIFICATION_RISK, ops.ALERT_EVENT], inspects=True)
 def assess_risk(run: Run) -> Metrics:
     """Measure k, l, t, prosecutor and marketer risk of the tables that conf names; k < 11 alerts.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion.accounting import only_of_type
 from clinical_lakehouse.ingestion.people import only_over_89
@@ -18,6 +19,19 @@ class Changes:
     new: DataFrame
     people: DataFrame
     partly: DataFrame
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What publish looks at (all resources where `affected` is None), and `barred`: types and ids
+    of resources that no consent reaches, or a check refuses."""
+
+    affected: DataFrame | None
+    barred: DataFrame
+
+    def barred_of(self, resource_type: str) -> DataFrame:
+        """resource_id of the barred resources of a type."""
+        return self.barred.filter(F.col("resource_type") == resource_type).select("resource_id")
 
 
 def affected(changes: Changes, young: DataFrame, as_of: datetime) -> DataFrame:

@@ -132,10 +132,14 @@ def only_new(people: DataFrame, stored: DataFrame) -> DataFrame:
     return people.join(stored, "patient_index", "left_anti")
 
 
-def keys_of(ids: DataFrame, stored: DataFrame, key: bytes) -> DataFrame:
-    """subject_key of Patients by their logical ids (`resource_id`)."""
-    people = with_index(ids.select(F.col("resource_id").alias("patient_id")), key)
-    return stored.join(people, "patient_index", "left_semi").select("subject_key")
+def with_own_key(rows: DataFrame, resource_type: str, stored: DataFrame, key: bytes) -> DataFrame:
+    """Rows of one type (resource_id) with the key of their silver rows, `own_key`; a person's
+    stands in the vault (`stored`), and one it does not know is left out."""
+    if resource_type != "Patient":
+        return rows.withColumn("own_key", surrogate_key(key, resource_type, F.col("resource_id")))
+    known = stored.select("patient_index", F.col("subject_key").alias("own_key"))
+    indexed = with_index(rows.withColumn("patient_id", F.col("resource_id")), key)
+    return indexed.join(known, "patient_index").drop("patient_index")
 
 
 def with_what_is_said(known: DataFrame, people: DataFrame) -> DataFrame:

@@ -26,7 +26,7 @@ from clinical_lakehouse.ingestion.accounting import (
     row_count,
     totals,
 )
-from clinical_lakehouse.ingestion.changes import Changes, affected
+from clinical_lakehouse.ingestion.changes import Changes, Scope, affected
 from clinical_lakehouse.ingestion.consent import (
     per_person_decision,
     per_resource_decision,
@@ -47,6 +47,7 @@ from clinical_lakehouse.ingestion.reading import ROW_DDL, SURVEY_DDL, reader, su
 from clinical_lakehouse.ingestion.unread import unread_elements
 from clinical_lakehouse.ingestion.versions import only_deleted, version_time
 from clinical_lakehouse.ingestion.view import View, compiled_view, flattened, stored_keys, with_lost
+from clinical_lakehouse.ingestion.withheld import is_by_check, only_kept_out, withheld_resources
 from clinical_lakehouse.methods.surrogate import surrogate_key
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -201,7 +202,7 @@ def _release(run: Run, persons: DataFrame) -> list[str]:
 
 def _account(run: Run, rows: DataFrame) -> dict[str, int | str]:
     """Write the ledger of these files, whole, and check it; totals of what this run received."""
-    refused, repeated = run.lake.read(QUARANTINE), run.lake.read(DUPLICATE)
+    refused, repeated = only_kept_out(run.lake.read(QUARANTINE)), run.lake.read(DUPLICATE)
     run.lake.upsert(ops.LANDING_FILE, per_file_and_type(rows, refused, repeated))
     ledger = run.lake.read(ops.LANDING_FILE)
     check_balance(ledger)
@@ -289,7 +290,7 @@ def _mode(run: Run) -> str:
 
 
 @task(
-    reads=[FHIR_RESOURCE, CONSENT_DECISION, CONSENT_DENIAL, *_VAULT, ops.BOOKMARK],
+    reads=[FHIR_RESOURCE, QUARANTINE, CONSENT_DECISION, CONSENT_DENIAL, *_VAULT, ops.BOOKMARK],
     writes=[*_SILVER, PUBLISH_SCOPE, ops.UNREAD_ELEMENT, ops.BOOKMARK],
 )
 def publish(run: Run) -> Metrics:
@@ -298,12 +299,12 @@ def publish(run: Run) -> Metrics:
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
     keys = vault_keys(run)
-    affected = _affected(run, keys, since) if since else None
-    write = partial(_write, run, keys, _people(run, keys), affected)
+    scope = Scope(_affected(run, keys, since) if since else None, _barred(run))
+    write = partial(_write, run, keys, _people(run, keys, scope), scope)
     withheld = run.settings.privacy.zip3_withheld
     compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
     # A view that is wrong stops the task before anything is written.
-    views = in_two_threads([partial(compiled, view) for view in _touched(run, affected)])
+    views = in_two_threads([partial(compiled, view) for view in _touched(run, scope.affected)])
     in_two_threads([partial(write, view) for view in views])
     _note_unread(run, views, since, versions)
     run.lake.replace(PUBLISH_SCOPE, [])
@@ -327,18 +328,21 @@ def _touched(run: Run, affected: DataFrame | None) -> list[SilverView]:
     return sorted(touched, key=lambda view: -counts.get(view.resource, 0))
 
 
-def _people(run: Run, keys: VaultKeys) -> DataFrame:
-    """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
+def _people(run: Run, keys: VaultKeys, scope: Scope) -> DataFrame:
+    """Everybody who may be used: key and date offset; nobody whose Patient resource is barred."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
     known = identity.opened(run.lake.read(vault.SUBJECT), keys.seals)
-    people = known.join(permitted, "patient_id", "left_semi")
-    return people.join(_denied(run, "Patient", "patient_id"), "patient_id", "left_anti")
+    barred = scope.barred_of("Patient").select(F.col("resource_id").alias("patient_id"))
+    return known.join(permitted, "patient_id", "left_semi").join(barred, "patient_id", "left_anti")
 
 
-def _denied(run: Run, resource_type: str, name: str) -> DataFrame:
-    """The column `name` of the resources of a type that no consent reaches."""
-    denials = run.lake.read(CONSENT_DENIAL)
-    return denials.filter(F.col("resource_type") == resource_type).select(name)
+def _barred(run: Run) -> DataFrame:
+    """Resources that no consent reaches, or whose newest version a check refuses."""
+    denied = run.lake.read(CONSENT_DENIAL).select("resource_type", "resource_id")
+    refused = run.lake.read(QUARANTINE)
+    if not run.lake.exists(QUARANTINE) or refused.filter(is_by_check()).isEmpty():
+        return denied
+    return denied.union(withheld_resources(refused, only_valid(run.lake.read(FHIR_RESOURCE))))
 
 
 def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
@@ -357,7 +361,8 @@ def _affected(run: Run, keys: VaultKeys, since: dict[str, int]) -> DataFrame:
     young = run.lake.read(silver.PATIENT).filter(~F.col("is_over_89")).select("subject_key")
     young = run.lake.read(vault.SUBJECT).join(young, "subject_key", "left_semi")
     scope = affected(changed, identity.opened(young, keys.seals), run.as_of)
-    run.lake.replace(PUBLISH_SCOPE, scope)
+    # What quarantine let go or took is there already; a killed run's scope is looked at again.
+    run.lake.replace(PUBLISH_SCOPE, scope.union(run.lake.read(PUBLISH_SCOPE)).distinct())
     return run.lake.read(PUBLISH_SCOPE)
 
 
@@ -372,26 +377,23 @@ def _note_unread(
         run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
 
 
-def _write(
-    run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, view: View
-) -> None:
+def _write(run: Run, keys: VaultKeys, people: DataFrame, scope: Scope, view: View) -> None:
     """Replace a view's table the first time; later merge what changed and remove the rest."""
     key_of = partial(surrogate_key, keys.pseudonym)
     bronze = run.lake.read(FHIR_RESOURCE)
     if Step.SUBJECT_SITE in view.silver.steps.values():
         people = with_site(people, only_of_type(bronze, "Patient"))
     rows = only_of_type(bronze, view.resource_type)
-    rows = rows.join(_denied(run, view.resource_type, "resource_id"), "resource_id", "left_anti")
+    rows = rows.join(scope.barred_of(view.resource_type), "resource_id", "left_anti")
     # A table without a version after its making: never written, on whatever run that was.
-    if affected is None or run.lake.version(view.table) < 1:
+    if scope.affected is None or run.lake.version(view.table) < 1:
         run.lake.replace(view.table, flattened(view, rows, people, key_of))
         return
-    ids = affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
+    ids = scope.affected.filter(F.col("resource_type") == view.resource_type).select("resource_id")
     touched = rows.join(ids, "resource_id", "left_semi")
     current = flattened(view, touched, people, key_of)
-    own = key_of(view.resource_type, F.col("resource_id"))
-    touched_keys = ids.select(own.alias(view.table.key[0]))
-    if view.table is silver.PATIENT:
-        touched_keys = identity.keys_of(ids, run.lake.read(vault.SUBJECT), keys.pseudonym)
+    subjects, kind = run.lake.read(vault.SUBJECT), view.resource_type
+    keyed = identity.with_own_key(ids, kind, subjects, keys.pseudonym)
+    touched_keys = keyed.select(F.col("own_key").alias(view.table.key[0]))
     before = stored_keys(view, run.lake.read(view.table), touched_keys)
     run.lake.merge(view.table, with_lost(view, current, before), deleted="is_lost")

@@ -1,19 +1,44 @@
-"""The job quarantine_review: a person's decision on refused rows, carried out and written down."""
+"""The job quarantine_review: a person's decision on refused rows, carried out and written down;
+and the task by which patient_ingestion quarantines what error checks refuse."""
+
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.ingestion.accounting import UNKNOWN_SUBJECT, only_open, only_valid
+from clinical_lakehouse.ingestion.accounting import (
+    UNKNOWN_SUBJECT,
+    check_balance,
+    only_open,
+    only_valid,
+    per_file_and_type,
+)
+from clinical_lakehouse.ingestion.identity import with_own_key
 from clinical_lakehouse.ingestion.reading import ROW_DDL, STORED, rejudger
 from clinical_lakehouse.ingestion.versions import PLACE, version_time
+from clinical_lakehouse.ingestion.withheld import (
+    failing_silver_rows,
+    is_by_check,
+    only_kept_out,
+    only_miscounted,
+    only_news,
+    resources_about,
+    tables_of,
+    withheld_versions,
+)
 from clinical_lakehouse.runtime.audit import Change, record
 from clinical_lakehouse.runtime.decisions import decided_status
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.task import task
-from clinical_lakehouse.tables.bronze import FHIR_RESOURCE, QUARANTINE
-from clinical_lakehouse.tables.ops import QUARANTINE_DECISION
+from clinical_lakehouse.runtime.vault_keys import vault_keys
+from clinical_lakehouse.runtime.writing import in_two_threads
+from clinical_lakehouse.tables.bronze import DUPLICATE, FHIR_RESOURCE, PUBLISH_SCOPE, QUARANTINE
+from clinical_lakehouse.tables.ops import LANDING_FILE, QUALITY_RESULT, QUARANTINE_DECISION
 from clinical_lakehouse.tables.ops_audit import AUDIT
+from clinical_lakehouse.tables.ops_quality import QUALITY_FAILURE
+from clinical_lakehouse.tables.vault import SEALED_KEY, SUBJECT
+from clinical_lakehouse.tables.views import SilverView, silver_views
 
 _PARAMS = {"decision": "", "reason": "", "file": "", "why": "", "by": ""}
 _DECISIONS = {"release": "released", "discard": "discarded"}
@@ -21,13 +46,14 @@ _DECISIONS = {"release": "released", "discard": "discarded"}
 
 @task(
     reads=[QUARANTINE],
-    writes=[FHIR_RESOURCE, QUARANTINE, QUARANTINE_DECISION, AUDIT],
+    writes=[FHIR_RESOURCE, QUARANTINE, PUBLISH_SCOPE, QUARANTINE_DECISION, AUDIT],
     params=_PARAMS,
 )
 def decide(run: Run) -> Metrics:
     """Release quarantined rows that today's rules accept, or discard rows; both are written down.
 
-    Released rows reach silver, and the ledger, with the next run of patient_ingestion.
+    A row that a check refused is released on the person's word, until the check is edited. Released
+    rows reach silver, and the ledger, with the next run of patient_ingestion.
     """
     _check(run)
     chosen = only_open(
@@ -100,8 +126,60 @@ def _write_down(run: Run, counts: dict[str, int]) -> None:
 
 
 def _settle(run: Run, chosen: DataFrame) -> None:
-    """Released rows leave quarantine; discarded ones stay there, marked."""
+    """Released rows leave quarantine; discarded ones, and those a check refused, stay, marked."""
     if run.params["decision"] == "release":
-        run.lake.merge(QUARANTINE, chosen.withColumn("_out", F.lit(True)), deleted="_out")
+        known = run.lake.read(FHIR_RESOURCE)
+        run.lake.append(PUBLISH_SCOPE, resources_about(chosen.filter(is_by_check()), known))
+        kept = chosen.withColumns({"decision": F.lit("released"), "_out": ~is_by_check()})
+        run.lake.merge(QUARANTINE, kept, deleted="_out")
     else:
         run.lake.merge(QUARANTINE, chosen.withColumn("decision", F.lit("discarded")))
+
+
+@task(
+    reads=[FHIR_RESOURCE, DUPLICATE, QUALITY_RESULT, QUALITY_FAILURE, SUBJECT, SEALED_KEY],
+    writes=[QUARANTINE, PUBLISH_SCOPE, LANDING_FILE],
+)
+def withhold(run: Run) -> Metrics:
+    """Quarantine the versions of which error checks refuse silver's rows, so that the next publish
+    takes these out; a newer version, or a release, brings them back."""
+    if not run.lake.exists(QUALITY_FAILURE):
+        return {"rows_withheld": 0}
+    failures, results = run.lake.read(QUALITY_FAILURE), run.lake.read(QUALITY_RESULT)
+    failing = failing_silver_rows(failures, results, run.as_of)
+    views = tables_of(failing, silver_views())
+    withheld = sum(in_two_threads([partial(_withhold, run, view, failing) for view in views]))
+    _recount(run)
+    return {"rows_withheld": withheld}
+
+
+def _withhold(run: Run, view: SilverView, failing: DataFrame) -> int:
+    """Put into quarantine what a view's failing rows are made of; publish looks at it first, for
+    a run that is killed in between finds what is not yet in quarantine again."""
+    bronze, known = only_valid(run.lake.read(FHIR_RESOURCE)), run.lake.read(QUARANTINE)
+    rows = bronze.filter(F.col("resource_type") == view.resource)
+    unique = rows.join(run.lake.read(DUPLICATE).select(*PLACE), list(PLACE), "left_anti")
+    pseudonym, subjects = vault_keys(run).pseudonym, run.lake.read(SUBJECT)
+
+    def keyed(resource_type: str, resources: DataFrame) -> DataFrame:
+        return with_own_key(resources, resource_type, subjects, pseudonym)
+
+    refused = withheld_versions(view, failing, unique, keyed)
+    news = only_news(refused, known).withColumns(
+        {"received_at": F.lit(run.as_of).cast("timestamp"), "decision": F.lit(None).cast("string")}
+    )
+    run.lake.append(PUBLISH_SCOPE, resources_about(news, bronze))
+    before = run.lake.version(QUARANTINE)
+    commit = run.lake.merge(QUARANTINE, news.select(*QUARANTINE.column_names))
+    return commit.inserted + commit.updated if commit.version > before else 0
+
+
+def _recount(run: Run) -> None:
+    """Bring the ledger of files in line with what is quarantined of them now."""
+    quarantined, ledger = run.lake.read(QUARANTINE), run.lake.read(LANDING_FILE)
+    files = [row["file_id"] for row in only_miscounted(ledger, quarantined).collect()]
+    if files:
+        rows = run.lake.read(FHIR_RESOURCE).filter(F.col("file_id").isin(files)).drop("content")
+        kept_out, repeated = only_kept_out(quarantined), run.lake.read(DUPLICATE)
+        run.lake.merge(LANDING_FILE, per_file_and_type(rows, kept_out, repeated))
+        check_balance(run.lake.read(LANDING_FILE))

@@ -26,6 +26,7 @@ class Outcome:
     message: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, int] = field(default_factory=dict)
+    read: Mapping[str, int] = field(default_factory=dict)
     error: BaseException | None = None
 
 

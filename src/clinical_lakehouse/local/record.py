@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from clinical_lakehouse.local.execution import Attempt, Call, JobRun, Outcome
 from clinical_lakehouse.local.graph import State
 from clinical_lakehouse.runtime.clock import wall_clock
-from clinical_lakehouse.runtime.journal import as_json
+from clinical_lakehouse.runtime.journal import as_json, versions_json
 from clinical_lakehouse.tables.contract import Table
 
 
@@ -48,6 +48,6 @@ def task_row(run: JobRun, item: Attempt | Call, outcome: Outcome) -> dict[str, A
         "recorded_at": item.began_at if began else wall_clock(),
         "duration_seconds": None if began else round(item.seconds, 3),
         "metrics": as_json(outcome.metrics),
-        "versions": as_json(outcome.written),
+        "versions": versions_json(outcome.written, outcome.read),
         "message": outcome.message or None,
     }

@@ -192,7 +192,8 @@ class _Runner:
         if attempt.stopped.is_set():  # it was given up before
             return True
         if error is None:
-            outcome = Outcome(State.SUCCESS, "", dict(done.metrics or {}), dict(done.written))
+            tables = dict(done.written), dict(done.read)
+            outcome = Outcome(State.SUCCESS, "", dict(done.metrics or {}), *tables)
         else:
             outcome = Outcome(State.FAILED, one_line(error), error=error)
         self._finish(attempt.run, attempt, outcome)

@@ -7,8 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.errors import UsageError
-from clinical_lakehouse.ingestion.identity import with_index
-from clinical_lakehouse.methods.surrogate import surrogate_key
+from clinical_lakehouse.ingestion.identity import with_own_key
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.vault_keys import vault_keys
@@ -114,11 +113,7 @@ def records(run: Run, resource: str) -> tuple[list[Place], list[Record]]:
 
 def _keyed(run: Run, rows: DataFrame, resource_type: str) -> DataFrame:
     """Bronze rows of one type with their key `own_key`; a person's stands in the vault."""
-    key, id_ = vault_keys(run).pseudonym, F.col("resource_id")
-    if resource_type != "Patient":
-        return rows.withColumn("own_key", surrogate_key(key, resource_type, id_))
-    known = run.lake.read(SUBJECT).select("patient_index", F.col("subject_key").alias("own_key"))
-    return with_index(rows.withColumn("patient_id", id_), key).join(known, "patient_index")
+    return with_own_key(rows, resource_type, run.lake.read(SUBJECT), vault_keys(run).pseudonym)
 
 
 def told(

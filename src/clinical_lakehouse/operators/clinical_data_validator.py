@@ -12,11 +12,12 @@ from clinical_lakehouse.methods.quality.asked import Asked, asked
 from clinical_lakehouse.methods.quality.judgement import FAILED
 from clinical_lakehouse.methods.quality.one_pass import Rows, tallies
 from clinical_lakehouse.methods.quality.past import step_rows
-from clinical_lakehouse.methods.quality.results import Verdict, verdict
+from clinical_lakehouse.methods.quality.results import verdict
 from clinical_lakehouse.methods.quality.schema_drift import as_contract, drift_of
 from clinical_lakehouse.methods.quality.scores import Weights
 from clinical_lakehouse.operators.quality_records import (
     alert,
+    block,
     read_past,
     record_failures,
     record_results,
@@ -24,7 +25,7 @@ from clinical_lakehouse.operators.quality_records import (
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.catalog import table_named
-from clinical_lakehouse.tables.contract import Check, Severity, Table
+from clinical_lakehouse.tables.contract import Check, Table
 
 # One job of all tables holds the broadcasts of all look-ups and one huge plan in memory at once.
 _BATCH = 8
@@ -42,18 +43,18 @@ class ClinicalDataValidatorOperator:
     source: str
 
     def execute(self, run: Run) -> Metrics:
-        """Store results, failing rows, steps and scores, and alert; the task declares the tables.
+        """Store results, failing rows, steps and scores, block tables of which a fatal check fails,
+        and alert; the task declares the tables.
 
-        Raises ContractError after that if a fatal check fails, so that what depends on the task
-        does not run; SettingsError before anything is stored if a check cannot be asked.
+        Raises ContractError before anything is stored if a check cannot be asked.
         """
         tables, rows_of = self._asked(run)
         found = verdict(tables, _collected(tables, rows_of, run), self.weights)
         samples = record_failures(run, found, rows_of)
         steps = step_rows(found, read_past(run), run.as_of)
         record_results(run, found, samples, steps)
+        blocked = block(run, found)
         told = alert(run, self.source, found, steps)
-        _refuse_fatal(found)
         scores = [s.score for (dimension, _), s in found.scores.items() if dimension == "table"]
         return {
             "tables": len(scores),
@@ -61,6 +62,7 @@ class ClinicalDataValidatorOperator:
             "failing_checks": sum(one.state == FAILED for one in found.outcomes),
             "steps": len(steps),
             "lowest_score": round(min(scores, default=1.0), 4),
+            "blocked_tables": blocked,
             "alerts": told,
         }
 
@@ -102,11 +104,3 @@ def _culprit(tables: Sequence[Asked], rows_of: Rows, run: Run) -> ContractError:
                 return ContractError(f"{place}: check {check.name} cannot be asked: {reason}; "
                                      "correct its SQL, or use try_cast and nullif")  # fmt: skip
     return ContractError("the tables cannot be read as they are judged; see the task's log")
-
-
-def _refuse_fatal(found: Verdict) -> None:
-    fatal = [one for one in found.failing if one.check.severity is Severity.FATAL]
-    if fatal:
-        names = ", ".join(sorted({f"{one.table.name} {one.check.name}" for one in fatal}))
-        raise ContractError(f"nothing may be published, fatal checks fail: {names}; mend what "
-                            "clinical-lakehouse quality report shows, then run again")  # fmt: skip

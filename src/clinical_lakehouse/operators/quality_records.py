@@ -15,7 +15,7 @@ from clinical_lakehouse.methods.quality.failing_rows import (
 )
 from clinical_lakehouse.methods.quality.judgement import NOT_JUDGED
 from clinical_lakehouse.methods.quality.one_pass import Rows
-from clinical_lakehouse.methods.quality.past import Past, past, recent, series
+from clinical_lakehouse.methods.quality.past import Past, past, recent, series, told_steps
 from clinical_lakehouse.methods.quality.results import (
     Outcome,
     Verdict,
@@ -24,6 +24,7 @@ from clinical_lakehouse.methods.quality.results import (
     slice_rows,
     table_rows,
 )
+from clinical_lakehouse.methods.quality.trends import edge_of
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.reading import rows_of as collected
 from clinical_lakehouse.runtime.run import Run
@@ -31,6 +32,7 @@ from clinical_lakehouse.runtime.writing import in_two_threads
 from clinical_lakehouse.tables.contract import Severity, Table
 from clinical_lakehouse.tables.ops import QUALITY_RESULT
 from clinical_lakehouse.tables.ops_quality import (
+    QUALITY_BLOCK,
     QUALITY_FAILURE,
     QUALITY_SCORE,
     QUALITY_SLICE,
@@ -114,7 +116,32 @@ def _store(run: Run, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         own = run.run_id.replace("'", "\\'")
         run.lake.replace(table, stamped, f"run_id = '{own}'")
     else:
+        run.lake.ensure(table)  # nothing found is something to be read, too
         run.lake.append(table, stamped)
+
+
+def block(run: Run, found: Verdict) -> int:
+    """Bring ops.quality_block up to date: tables of which a fatal check fails are blocked, those
+    found mended are not any more. How many are blocked."""
+    fatal: dict[str, list[str]] = {}
+    for one in found.failing:
+        if one.check.severity is Severity.FATAL:
+            fatal.setdefault(one.table.name, []).append(one.check.name)
+    judged = [one.table.name for one in found.asked]
+    blocked = run.lake.read(QUALITY_BLOCK).filter("is_blocked").collect()
+    known = {row["table_name"]: row.asDict() for row in blocked}
+    rows = [
+        {"table_name": name, "checks": sorted(checks), "is_blocked": True, "run_id": run.run_id,
+         "blocked_at": known.get(name, {}).get("blocked_at", run.as_of)}
+        for name, checks in fatal.items() if known.get(name, {}).get("checks") != sorted(checks)
+    ]  # fmt: skip
+    rows += [
+        {**row, "is_blocked": False, "released_at": run.as_of, "run_id": run.run_id}
+        for name, row in known.items() if name in judged and name not in fatal
+    ]  # fmt: skip
+    if rows:
+        run.lake.merge(QUALITY_BLOCK, rows)
+    return len((known.keys() - set(judged)) | fatal.keys())
 
 
 def alert(run: Run, source: str, found: Verdict, steps: Sequence[Mapping[str, Any]]) -> int:
@@ -125,7 +152,7 @@ def alert(run: Run, source: str, found: Verdict, steps: Sequence[Mapping[str, An
         for (dimension, name), one in found.scores.items()
         if one.score < limit
     ]
-    findings += [_step(run, step) for step in steps]
+    findings += [_step(run, step) for step in told_steps(steps)]
     findings += [_fatal(run, one) for one in found.failing if one.check.severity is Severity.FATAL]
     emit(run, source, findings)
     return len(findings)
@@ -149,12 +176,12 @@ def _step(run: Run, step: Mapping[str, Any]) -> Finding:
     place = "" if where == "table" else f" at {where} {name}"
     message = (f"{step['check_name']} of {step['table_name']}{place} is {step['value']:.4g}, "
                f"usually {step['usual']:.4g}")  # fmt: skip
-    edge = step["usual"] + 3 * step["spread"]
+    edge = edge_of(step["usual"], step["spread"], step["value"])
     return Finding("quality_step", "warning", labels, step["value"], edge, message, run.as_of)
 
 
 def _fatal(run: Run, one: Outcome) -> Finding:
     labels = {"table": one.table.name, "check": one.check.name}
     failed = float(one.count.failed) if one.count else float(one.measured or 0)
-    message = f"fatal check {one.check.name} of {one.table.name} fails: nothing may be published"
+    message = f"fatal check {one.check.name} of {one.table.name} fails: what is made of it waits"
     return Finding("quality_fatal", "critical", labels, failed, 0.0, message, run.as_of)

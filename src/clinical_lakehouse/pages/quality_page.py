@@ -50,6 +50,11 @@ ORDER BY state = 'passed', table_name, check_name LIMIT 80""",
 FROM ops.quality_step WHERE run_id = :run
 ORDER BY abs(value - usual) / greatest(spread, 1e-9) DESC, table_name, check_name LIMIT 60""",
     ),
+    "runs": Question(
+        _JOB,
+        """SELECT count(DISTINCT run_id) AS run_count FROM ops.quality_score
+WHERE checked_at <= :until""",
+    ),
     "history": Question(
         _JOB,
         """SELECT dimension, slice, date_trunc('day', checked_at) AS day,
@@ -107,7 +112,7 @@ def quality_page(latest: Row, answers: dict[str, Answer], lowest: float) -> Page
     parts = (
         sections.at_a_glance(answers["scores"], answers["states"], answers["open"], lowest),
         sections.failing(answers["failing"], answers["open"]),
-        sections.steps(answers["steps"]),
+        sections.steps(answers["steps"], answers["runs"]),
         sections.over_time(answers["history"], answers["trends"], lowest),
         sections.side_by_side(answers["scores"], lowest),
         sections.whole_tables(answers["whole"]),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
+from clinical_lakehouse.methods.quality.trends import LEAST_POINTS
 from clinical_lakehouse.pages.asking import Answer, Row
 from clinical_lakehouse.rendering import charts, figures
 from clinical_lakehouse.rendering.marks import Axis, Bar, Dot, Line, Rule
@@ -142,14 +143,14 @@ def _waiting(failures: Answer) -> Sequence[Block]:
     return (Grid("Rows that wait, by owner", columns, rows, caption, failures.source),)
 
 
-def steps(answer: Answer) -> Section:
+def steps(answer: Answer, runs: Answer) -> Section:
     """What left its usual range in this run."""
     title = "What is not as usual"
     lead = ("Held against the median and MAD of up to 12 weeks of earlier runs, by weekday; runs "
             "that stepped are left out.")  # fmt: skip
     if not answer.rows:
-        text = "It takes eight earlier runs of a check before a step can be seen."
-        quiet = Notices((Notice("good", "Nothing left its usual range.", text),), answer.source)
+        ran = runs.rows[0]["run_count"] if runs.rows else 0
+        quiet = Notices((_no_step(ran),), answer.source)
         return Section(title, lead, (answer.empty(title) if answer.missing else quiet,))
     titles = ("Now", "Usually", "Spread", "Earlier runs")
     columns = (Column("Table and check", "code"), Column("Where"),
@@ -161,6 +162,15 @@ def steps(answer: Answer) -> Section:
     )  # fmt: skip
     caption = "Share of failing rows (0-1), or the measured figure. Spread is 1.4826 x MAD."
     return Section(title, lead, (Grid("Steps", columns, rows, caption, answer.source),))
+
+
+def _no_step(ran: int) -> Notice:
+    """What it means that no figure stepped, after so many runs."""
+    if ran <= LEAST_POINTS:
+        said = f"Too few runs to tell: {ran} so far."
+        return Notice("plain", said, f"A step shows from run {LEAST_POINTS + 1} of a check on.")
+    text = f"It takes {LEAST_POINTS} earlier runs of a check before a step can be seen."
+    return Notice("good", "Nothing left its usual range.", text)
 
 
 def _where(row: Row) -> str:

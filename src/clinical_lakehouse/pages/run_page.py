@@ -114,6 +114,7 @@ def _versions(tasks: Answer) -> Section:
         (table, str(version), f"{row['job']}.{row['task']}")
         for row in tasks.rows
         for table, version in sorted(json.loads(row["versions"] or "{}").items())
+        if table != "read"
     )
     if not rows:
         return Section(title, lead, (Empty("Nothing was written", "No task wrote a table."),))

@@ -49,16 +49,20 @@ REASONS = Question(
          CASE WHEN resource_type RLIKE '^[A-Z][A-Za-z]{2,39}$' THEN resource_type
               ELSE 'Unreadable' END)) AS resource_types
 FROM bronze.quarantine
+WHERE decision IS DISTINCT FROM 'released'
 GROUP BY reason
 ORDER BY quarantined_count DESC, reason""",
 )
 
 QUALITY = Question(
     "data_quality",
-    """SELECT table_name, check_name, severity, row_count, failed_count, passed_ratio, checked_at
+    """SELECT table_name, check_name, severity, row_count, failed_count, passed_ratio,
+       latest.checked_at, score
 FROM (SELECT *, rank() OVER (PARTITION BY table_name
                              ORDER BY checked_at DESC, run_id DESC) AS place
-      FROM ops.quality_result)
+      FROM ops.quality_result) AS latest
+JOIN ops.quality_score AS scored
+  ON scored.run_id = latest.run_id AND dimension = 'table' AND slice = table_name
 WHERE place = 1
 ORDER BY table_name, check_name""",
 )

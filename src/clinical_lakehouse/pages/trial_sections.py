@@ -186,11 +186,8 @@ def _some(names: Sequence[str], shown: int = 4) -> str:
 
 
 def scores(rows: Sequence[Row]) -> dict[str, float]:
-    """Quality score of each table, 0-1: the mean of its checks' passed ratios."""
-    ratios: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        ratios[row["table_name"]].append(row["passed_ratio"])
-    return {table: sum(values) / len(values) for table, values in ratios.items()}
+    """Quality score of each table, 0-1, as ops.quality_score has it."""
+    return {row["table_name"]: row["score"] for row in rows}
 
 
 def quality(answer: Answer, lowest: float) -> Section:
@@ -234,7 +231,7 @@ def _scores(answer: Answer, lowest: float) -> Chart:
         charts.dots(drawn, Axis("", format="%", limits=(start, 1)), 1, lowest),
         Grid("", columns, rows),
         f"{more}Red line: the limit of {lowest:.0%}. The score is the mean share of rows "
-        "that pass, over the table's checks.",
+        "that pass, over the table's checks, weighted by severity.",
         answer.source,
     )
 

@@ -15,6 +15,7 @@ _KEPT = (
     ops_quality.QUALITY_TABLE_RESULT,
     ops_quality.QUALITY_FAILURE,
     ops_quality.QUALITY_SLICE,
+    ops_quality.QUALITY_BLOCK,
     ops_quality.QUALITY_STEP,
     ops_quality.QUALITY_SCORE,
 )
@@ -22,7 +23,7 @@ _KEPT = (
 
 @task(reads=_SEEN, writes=[ops.QUALITY_RESULT, *_KEPT, ops.ALERT_EVENT])
 def check(run: Run) -> Metrics:
-    """Judge every silver, omop and gold table; fail if a fatal check does, after all is stored."""
+    """Judge every silver, omop and gold table; one that fails a fatal check is blocked."""
     folder = conf_dir() / "quality"
     checks = read_checks(folder, all_tables())
     judged = tuple(t for t in _SEEN if t.schema_name != "bronze" or t.name in checks)

@@ -41,7 +41,7 @@ from clinical_lakehouse.tables.ops import ALERT_EVENT
 _READ = [UNIT_CONVERSION, MEASUREMENT, VISIT_OCCURRENCE]
 
 
-@task(reads=_READ, writes=[MEASUREMENT_LEVEL])
+@task(reads=_READ, writes=[MEASUREMENT_LEVEL], inspects=True)
 def compare(run: Run) -> Metrics:
     """Put every numeric measurement beside its person's and its test's usual level, once for all
     rules."""
@@ -49,7 +49,7 @@ def compare(run: Run) -> Metrics:
     return {"measurement_count": run.lake.replace(MEASUREMENT_LEVEL, rows).inserted}
 
 
-@task(reads=[MEASUREMENT_LEVEL], writes=[MEASUREMENT_ANOMALY])
+@task(reads=[MEASUREMENT_LEVEL], writes=[MEASUREMENT_ANOMALY], inspects=True)
 def judge(run: Run) -> Metrics:
     """List every measurement that breaks a rule: another unit, a slipped decimal, an outlier, too
     large a change, a copied visit, swapped people, a shifted date, a frozen device."""
@@ -66,7 +66,7 @@ def judge(run: Run) -> Metrics:
     return {f"{row['rule']}_count": row["n"] for row in told.orderBy("rule").collect()}
 
 
-@task(reads=[MEASUREMENT_LEVEL], writes=[SITE_ANOMALY, ALERT_EVENT])
+@task(reads=[MEASUREMENT_LEVEL], writes=[SITE_ANOMALY, ALERT_EVENT], inspects=True)
 def judge_sites(run: Run) -> Metrics:
     """List every site with a favourite last digit or a level that shifts, and alert on each."""
     rows = run.lake.read(MEASUREMENT_LEVEL)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from clinical_lakehouse.rendering.style import TONES
+
 LAYERS = ("bronze", "vault", "silver", "omop", "gold", "ops")
 _LABEL, _LANE, _ROW, _HEAD, _RADIUS = 262, 84, 25, 40, 8.5
 _SIDE = 15  # how far reads lie left, and writes right, of the middle of a lane
@@ -29,6 +31,13 @@ def picture(steps: Sequence[Step]) -> str:
         f'viewBox="0 0 {width} {height}" font-size="12" '
         f'font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
     )
+
+
+def alone(steps: Sequence[Step]) -> str:
+    """The picture with its own colours, light and dark, for a file of its own."""
+    drawn = picture(steps)
+    start = drawn.index(">") + 1
+    return f"{drawn[:start]}<style>{TONES}</style>{drawn[start:]}"
 
 
 def in_order(steps: Sequence[Step]) -> list[Step]:

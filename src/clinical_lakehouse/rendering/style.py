@@ -1,6 +1,6 @@
 """The one look of every page: light, dark and print, as CSS."""
 
-CSS = """
+TONES = """\
 :root{color-scheme:light dark;--surface:#ffffff;--raised:#f6f8fa;--ink:#18212d;--soft:#4b5868;
 --muted:#7d8896;--grid:#e3e7ec;--rule:#d5dbe2;--link:#0b5c9e;
 --good:#1b7a4b;--watch:#9a5b00;--bad:#b3261e;
@@ -11,6 +11,11 @@ CSS = """
 --good:#63c894;--watch:#e6b055;--bad:#f28b82;
 --good-bg:#16291f;--watch-bg:#2d2414;--bad-bg:#331c1b;--plain-bg:#1e2631;
 --s1:#5aaef0;--s2:#f0883e;--s3:#3fbf9b;--s4:#d68bc0;--s5:#e3b341;--s6:#9fd3f7}}
+"""
+CSS = (
+    "\n"
+    + TONES
+    + """\
 *{box-sizing:border-box}
 html{scroll-behavior:smooth;-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--surface);color:var(--ink);
@@ -102,3 +107,4 @@ nav,.behind{display:none}section{margin-bottom:26pt}
 h2,h3,.lead{break-after:avoid}figure,.tile,.notice,tr{break-inside:avoid}
 .tiles{grid-template-columns:repeat(4,1fr)}.scroll{overflow:visible}}
 """
+)

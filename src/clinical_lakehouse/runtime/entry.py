@@ -10,7 +10,7 @@ from clinical_lakehouse.runtime.arguments import default_root, own_parameters, p
 from clinical_lakehouse.runtime.clock import new_run_id, parse_as_of, wall_clock
 from clinical_lakehouse.runtime.failures import one_line
 from clinical_lakehouse.runtime.format import check_format
-from clinical_lakehouse.runtime.journal import as_json
+from clinical_lakehouse.runtime.journal import as_json, versions_json
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.ledger import code_version, task_rows
 from clinical_lakehouse.runtime.processes import end_with_runner, write_result
@@ -114,7 +114,7 @@ def _recorded(task: Executable, run: Run, attempt: int) -> Metrics:
     end = {
         "state": "success",
         "metrics": as_json(done.metrics),
-        "versions": as_json(done.written),
+        "versions": versions_json(done.written, done.read),
     }
     run.lake.append(ops.TASK_RUN, task_rows(identity, started, end))
     return done.metrics

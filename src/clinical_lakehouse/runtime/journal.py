@@ -93,6 +93,11 @@ def as_json(values: Mapping[str, Any]) -> str | None:
     return json.dumps(dict(values), sort_keys=True, default=str) if values else None
 
 
+def versions_json(written: Mapping[str, int], read: Mapping[str, int]) -> str | None:
+    """Delta versions as the ledger keeps them: those written by table, those read under `read`."""
+    return as_json({**written, "read": dict(read)} if read else written)
+
+
 def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -44,7 +44,8 @@ class Lakehouse:
     """Tables by contract. Locally a folder `<root>/<schema>/<table>`; on Databricks a catalog.
 
     `scoped` narrows what may be read and written to what a task declared; every commit is noted in
-    `written` (table to Delta version) for the run ledger. Once `is_stopped()`, nothing is written:
+    `written` (table to Delta version) for the run ledger, every table first read in `seen` (-1 in
+    a catalog, where asking for a version is a query). Once `is_stopped()`, nothing is written:
     a task that was given up must not change tables behind its successor's back.
     """
 
@@ -54,6 +55,7 @@ class Lakehouse:
     readable: Scope = None
     writable: Scope = None
     written: dict[str, int] = field(default_factory=dict, compare=False)
+    seen: dict[str, int] = field(default_factory=dict, compare=False)
     is_stopped: Callable[[], bool] = field(default=lambda: False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +66,7 @@ class Lakehouse:
         """The same lake, refusing every table outside `reads` and `writes`."""
         writable = frozenset(table.name for table in writes)
         readable = frozenset(table.name for table in reads) | writable
-        return replace(self, readable=readable, writable=writable, written={})
+        return replace(self, readable=readable, writable=writable, written={}, seen={})
 
     def path(self, table: Table) -> Path:
         """The table's folder on a local lake."""
@@ -99,6 +101,9 @@ class Lakehouse:
         self._allow(table, self.readable, "reads")
         if not self.exists(table):
             return self._no_rows(table)
+        if table.name not in self.seen:
+            now = -1 if self.catalog else self.version(table)
+            self.seen[table.name] = now if version is None else version
         reader = self.spark.read.format("delta")
         if version is not None:
             return reader.option("versionAsOf", version).table(self.identifier(table))

@@ -96,7 +96,8 @@ def write_result(path: Path, end: Done | BaseException) -> None:
     and without an error's own text."""
     content: dict[str, Any]
     if isinstance(end, Done):
-        content = {"metrics": dict(end.metrics), "written": dict(end.written)}
+        content = {"metrics": dict(end.metrics), "written": dict(end.written),
+                   "read": dict(end.read)}  # fmt: skip
     else:
         content = {"error": type(end).__name__, "message": one_line(end)}
     draft = path.with_suffix(".part")
@@ -151,6 +152,6 @@ def _read(path: Path, code: int) -> Done:
     content = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     if "error" not in content:
-        return Done(content["metrics"], content["written"])
+        return Done(content["metrics"], content["written"], content["read"])
     kinds = {kind.__name__: kind for kind in LakehouseError.__subclasses__()}
     raise kinds.get(content["error"], LakeError)(content["message"])

@@ -247,6 +247,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "CLINICAL_DB_PORT": ("connections", "clinical_db", "port"),
     "FHIR_ENDPOINT": ("connections", "fhir_api", "url"),
     "REGULATORY_REPORTING_API": ("connections", "regulatory_api", "url"),
+    "OPENLINEAGE_URL": ("connections", "openlineage", "url"),
     "LAB_SYSTEM_ENDPOINT": ("connections", "lab_system", "url"),
     "HIPAA_COMPLIANCE_MODE": ("privacy", "hipaa_compliance_mode"),
     "SURROGATE_KEYS": ("privacy", "surrogate_keys"),

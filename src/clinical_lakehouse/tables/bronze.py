@@ -88,7 +88,7 @@ QUARANTINE = Table(
         ),
         Column("path", "STRING", "Element path, never a value, e.g. Observation.status."),
         Column("received_at", "TIMESTAMP", "as_of of the run that refused it.", False),
-        Column("decision", "STRING", "discarded by a person; null while it is open."),
+        Column("decision", "STRING", "A person's: discarded, released; null: open."),
     ),
     retention_days=2555,
 )

@@ -48,7 +48,7 @@ TASK_RUN = Table(
         Column("recorded_at", "TIMESTAMP", "Wall clock of the state change.", False),
         Column("duration_seconds", "DOUBLE", "From start to this state.", unit="s"),
         Column("metrics", "STRING", "What the task returned, as JSON."),
-        Column("versions", "STRING", "Delta versions written, table to version, as JSON."),
+        Column("versions", "STRING", "JSON: Delta versions by table written; `read`: those read."),
         Column("message", "STRING", "Why it failed, in one line; no data value."),
         Column("settings_hash", "STRING", "SHA-256 of the settings used."),
         Column("code_version", "STRING", "Version of this package."),

@@ -69,6 +69,22 @@ QUALITY_FAILURE = Table(
     retention_days=730,
 )  # fmt: skip
 
+QUALITY_BLOCK = Table(
+    name="ops.quality_block",
+    comment="One row per table that a fatal check has blocked: since when, and until when.",
+    owner=_OWNER,
+    key=("table_name",),
+    columns=(
+        Column("table_name", "STRING", "Nothing is published from it while it is blocked.", False),
+        Column("checks", "ARRAY<STRING>", "The fatal checks that failed.", False),
+        Column("is_blocked", "BOOLEAN", "Do they still fail?", False),
+        Column("blocked_at", "TIMESTAMP", "as_of of the run that blocked it.", False),
+        Column("released_at", "TIMESTAMP", "as_of of the run that found it mended."),
+        Column("run_id", "STRING", "The run that changed this row last.", False),
+    ),
+    retention_days=730,
+)
+
 QUALITY_SLICE = Table(
     name="ops.quality_slice",
     comment="One row per check, run and site, study or source with failing rows; others have none.",
@@ -96,7 +112,7 @@ QUALITY_STEP = Table(
         Column("slice", "STRING", "The table, site, study or source.", False),
         Column("value", "DOUBLE", "Share of failing rows, or the measured figure.", False),
         Column("usual", "DOUBLE", "Median of earlier runs, of the same weekday.", False),
-        Column("spread", "DOUBLE", "1.4826 x MAD of earlier runs.", False),
+        Column("spread", "DOUBLE", "1.4826 x MAD of earlier runs, or what chance does.", False),
         Column("point_count", "INT", "Earlier runs compared with, at least 8.", False),
         Column("rule_version", "STRING", "Hash of what the check meant in this run.", False),
     ),

@@ -1,18 +1,22 @@
 """What earlier runs found, read as series: of each check, of its sites, of measured figures."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clinical_lakehouse.methods.quality.asked import SLICES
+from clinical_lakehouse.methods.quality.judgement import Count
 from clinical_lakehouse.methods.quality.results import Outcome, Row, Verdict
 from clinical_lakehouse.methods.quality.trends import (
     Point,
     Usual,
+    measure_spread,
     measure_steps,
+    share_spread,
     share_steps,
     usual,
 )
@@ -23,6 +27,8 @@ _SLICE = (*_RULE, "dimension", "slice")
 _PLACE = ("table_name", "check_name", "dimension", "slice")
 # Trends of these say what a limit cannot; an age or a gap is judged by its limit alone.
 _MEASURED = ("volume", "distribution")
+
+_FEW_SITES = 2
 
 Key = tuple[str, ...]
 
@@ -114,20 +120,43 @@ def step_rows(found: Verdict, earlier: Past, at: datetime) -> list[Row]:
             value = one.count.failed / one.count.judged
         expected = usual(earlier.of_check(one), at) if value is not None else None
         if value is not None and expected and _has_stepped(one, expected, value):
-            rows.append(_row(one, ("table", one.table.name), value, expected))
+            rows.append(_row(one, ("table", one.table.name), value, _held(expected, one.count)))
     for place, counts in found.by_slice.items():
         for one, count in counts:
             expected = usual(earlier.of_slice(one, place), at) if count.failed else None
             share = count.failed / count.judged
             if expected and share_steps(expected, share, count.judged):
-                rows.append(_row(one, place, share, expected))
+                rows.append(_row(one, place, share, _held(expected, count)))
     return rows
+
+
+def told_steps(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of each check the steps that somebody is told of, so that one fault is told once: at one or
+    two sites theirs, for more sites the whole table's."""
+    by_check: dict[Key, list[Mapping[str, Any]]] = {}
+    for step in steps:
+        by_check.setdefault((step["table_name"], step["check_name"]), []).append(step)
+    return [step for mine in by_check.values() for step in _narrowest(mine)]
+
+
+def _narrowest(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    found = {d: [s for s in steps if s["dimension"] == d] for d in ("table", *SLICES)}
+    sites = found.pop("site")
+    if 0 < len(sites) <= _FEW_SITES:
+        return sites
+    return next((some for some in found.values() if some), sites)
 
 
 def _has_stepped(one: Outcome, expected: Usual, value: float) -> bool:
     if one.count:
         return share_steps(expected, value, one.count.judged)
     return measure_steps(expected, value)
+
+
+def _held(expected: Usual, count: Count | None) -> Usual:
+    """What is usual, with the spread that the figure was held against."""
+    spread = share_spread(expected, count.judged) if count else measure_spread(expected)
+    return replace(expected, spread=spread)
 
 
 def _row(one: Outcome, place: Key, value: float, expected: Usual) -> Row:

@@ -58,23 +58,38 @@ def usual(points: Sequence[Point], at: datetime) -> Usual | None:
     return Usual(median(every), _mad(every), len(points), (min(every), max(every)))
 
 
-def share_steps(expected: Usual, value: float, judged: int) -> bool:
-    """Has the share of failing rows (0-1) of `judged` rows gone up by a step? What so few rows may
-    do by chance is none."""
+def share_spread(expected: Usual, judged: int) -> float:
+    """The spread that a share of failing rows (0-1) of `judged` rows is held against: at least
+    what so few rows may do by chance."""
     likely = min(max(expected.centre, 1 / judged), 1.0)
-    by_chance = math.sqrt(likely * (1 - likely) / judged)
-    return value > expected.centre and _steps(expected, value, by_chance)
+    return max(expected.spread, math.sqrt(likely * (1 - likely) / judged))
+
+
+def measure_spread(expected: Usual) -> float:
+    """The spread that a measured figure is held against: at least 1% of what is usual."""
+    return max(expected.spread, _RELATIVE_FLOOR * abs(expected.centre))
+
+
+def share_steps(expected: Usual, value: float, judged: int) -> bool:
+    """Has the share of failing rows of `judged` rows gone up by a step?"""
+    is_up = value > expected.centre
+    return is_up and _steps(expected, value, share_spread(expected, judged))
 
 
 def measure_steps(expected: Usual, value: float) -> bool:
     """Has a measured figure gone up or down by a step?"""
-    return _steps(expected, value, _RELATIVE_FLOOR * abs(expected.centre))
+    return _steps(expected, value, measure_spread(expected))
 
 
-def _steps(expected: Usual, value: float, floor: float) -> bool:
+def edge_of(centre: float, spread: float, value: float) -> float:
+    """Where a step begins, on the side of `value`; `spread` is what the figure is held against."""
+    return centre + math.copysign(_LIMIT * spread, value - centre)
+
+
+def _steps(expected: Usual, value: float, spread: float) -> bool:
     if expected.seen and expected.seen[0] <= value <= expected.seen[1]:
         return False
-    return abs(value - expected.centre) > _LIMIT * max(expected.spread, floor)
+    return abs(value - expected.centre) > _LIMIT * spread
 
 
 def _mad(values: Sequence[float]) -> float:
