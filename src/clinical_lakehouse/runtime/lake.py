@@ -18,11 +18,13 @@ from clinical_lakehouse.errors import ContractError, LakeError, SourceError, Usa
 from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.readonly import tables_read
+from clinical_lakehouse.runtime.restating import GONE, restated
 from clinical_lakehouse.tables.catalog import all_tables
 from clinical_lakehouse.tables.contract import Column, Table
 
 Scope = frozenset[str] | None
 ArrowFunction = Callable[[Iterator[Any]], Iterator[Any]]
+_LATEST: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Lakehouse:
     """Tables by contract. Locally a folder `<root>/<schema>/<table>`; on Databricks a catalog.
 
     `scoped` narrows what may be read and written to what a task declared; every commit is noted in
-    `written` (table to Delta version) for the run ledger. Once `is_stopped()`, nothing is written:
+    `written` (table to Delta version) for the run ledger. `restating` some `people` (subject_key),
+    `replace` changes no row of anybody else. Once `is_stopped()`, nothing is written:
     a task that was given up must not change tables behind its successor's back.
     """
 
@@ -51,6 +54,7 @@ class Lakehouse:
     writable: Scope = None
     written: dict[str, int] = field(default_factory=dict, compare=False)
     is_stopped: Callable[[], bool] = field(default=lambda: False, compare=False)
+    people: DataFrame | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.catalog is None:
@@ -61,6 +65,12 @@ class Lakehouse:
         writable = frozenset(table.name for table in writes)
         readable = frozenset(table.name for table in reads) | writable
         return replace(self, readable=readable, writable=writable, written={})
+
+    def restating(self, people: DataFrame) -> "Lakehouse":
+        """The same lake, on which `replace` brings the rows of these people (subject_key) alone to
+        what is given; of tables about nobody, the rows that differ. All other rows stay, with their
+        files."""
+        return replace(self, people=people)
 
     def path(self, table: Table) -> Path:
         """The table's folder on a local lake."""
@@ -148,7 +158,10 @@ class Lakehouse:
         return self.spark.createDataFrame(ordered, self._schema(table))
 
     def replace(self, table: Table, rows: DataFrame, where: str | None = None) -> Commit:
-        """Replace the rows that match the SQL predicate `where`, or all rows."""
+        """Replace the rows that match the SQL predicate `where`, or all rows; `inserted` is how
+        many are given."""
+        if self.people is not None:
+            return self._restate(table, rows, where, self.people)
         with self._writing(table):
             fitted = self._fit(table, rows)
             writer = fitted.write.format("delta").mode("overwrite")
@@ -159,6 +172,13 @@ class Lakehouse:
             else:
                 writer.save(str(self.path(table)))
             return self._committed(table)
+
+    def _restate(
+        self, table: Table, rows: DataFrame, where: str | None, people: DataFrame
+    ) -> Commit:
+        stored, given = self.read(table).filter(where or "true"), rows.count()
+        changes = restated(table, rows, stored, people)
+        return replace(self.merge(table, changes, deleted=GONE), inserted=given)
 
     def merge(self, table: Table, rows: DataFrame, deleted: str | None = None) -> Commit:
         """Update and insert by the table's key; rows where the extra BOOLEAN column `deleted` holds
@@ -238,19 +258,30 @@ class Lakehouse:
         finally:
             self.spark.catalog.dropTempView(view)
 
-    def register(self, tables: Collection[Table]) -> None:
-        """Make tables known to the session as `schema.table`, for notebooks and `sql`."""
-        for table in tables:
+    def register(self, tables: Collection[Table], versions: Mapping[str, int] = _LATEST) -> None:
+        """Make tables known to the session as `schema.table`, for notebooks and `sql`; those that
+        `versions` names as they were then."""
+        for table in tables if self.catalog is None else ():
             noted, place = f"clinical.registered.{table.name}", str(self.path(table))
-            known = self.spark.conf.get(noted, "") == place
-            if self.catalog is None and self.exists(table) and not known:
+            then = f" VERSION AS OF {versions[table.name]}" if table.name in versions else ""
+            known = self.spark.conf.get(noted, "") or ""
+            if self.exists(table) and known != place + then:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{table.schema_name}`")
-                self.spark.sql(f"DROP TABLE IF EXISTS {table.name}")
-                self.spark.sql(f"CREATE TABLE {table.name} USING DELTA LOCATION '{place}'")
-                self.spark.conf.set(noted, place)
+                kind = "VIEW" if " VERSION" in known else "TABLE"
+                self.spark.sql(f"DROP {kind} IF EXISTS {table.name}")
+                as_it_was = f"VIEW {table.name} AS SELECT * FROM delta.`{place}`{then}"
+                as_it_is = f"TABLE {table.name} USING DELTA LOCATION '{place}'"
+                self.spark.sql(f"CREATE {as_it_was if then else as_it_is}")
+                self.spark.conf.set(noted, place + then)
 
-    def query(self, statement: str, values: Mapping[str, Any] | None = None) -> DataFrame:
+    def query(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | None = None,
+        version_of: Callable[[Table], int] | None = None,
+    ) -> DataFrame:
         """The answer to one SELECT, WITH, SHOW or DESCRIBE; `:name` in it stands for values[name].
+        `version_of` says at which version a table is read (local lakes), e.g. as known on a day.
 
         Raises UsageError for any other statement and for tables that are not made yet.
         """
@@ -265,7 +296,7 @@ class Lakehouse:
         else:
             # Delta's parser loses `:name` in Spark 4.2 unless names are bound after parsing.
             self.spark.conf.set("spark.sql.legacy.parameterSubstitution.constantsOnly", "true")
-        self.register(tables)
+        self.register(tables, {t.name: version_of(t) for t in tables} if version_of else _LATEST)
         return self.spark.sql(statement, args=dict(values or {}))
 
     def spread(self, count: int, function: ArrowFunction, schema: str) -> DataFrame:
