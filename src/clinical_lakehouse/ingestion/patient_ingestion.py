@@ -299,7 +299,7 @@ def publish(run: Run) -> Metrics:
     since = bookmarks(run, _PUBLISH)
     keys = vault_keys(run)
     affected = _affected(run, keys, since) if since else None
-    write = partial(_write, run, keys, _people(run, keys), affected)
+    write = partial(write_view, run, keys, permitted_people(run, keys), affected)
     withheld = run.settings.privacy.zip3_withheld
     compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
     # A view that is wrong stops the task before anything is written.
@@ -327,7 +327,7 @@ def _touched(run: Run, affected: DataFrame | None) -> list[SilverView]:
     return sorted(touched, key=lambda view: -counts.get(view.resource, 0))
 
 
-def _people(run: Run, keys: VaultKeys) -> DataFrame:
+def permitted_people(run: Run, keys: VaultKeys) -> DataFrame:
     """Everybody who may be used: key and date offset; nobody whose Patient resource is denied."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
     known = identity.opened(run.lake.read(vault.SUBJECT), keys.seals)
@@ -372,7 +372,7 @@ def _note_unread(
         run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
 
 
-def _write(
+def write_view(
     run: Run, keys: VaultKeys, people: DataFrame, affected: DataFrame | None, view: View
 ) -> None:
     """Replace a view's table the first time; later merge what changed and remove the rest."""
