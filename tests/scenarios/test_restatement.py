@@ -43,7 +43,7 @@ CHANGED = {
 }
 REMOVED = (
     silver.ENCOUNTER, omop_clinical.MEASUREMENT, omop_clinical.OBSERVATION_PERIOD,
-    omop_derived.CONDITION_ERA, CLINICAL_SCORE, FEATURE_VALUE,
+    omop_derived.CONDITION_ERA, CLINICAL_SCORE,
 )  # fmt: skip
 ADDED = {
     silver.CONDITION: {"condition_key": "condition_key + 1"},
@@ -56,7 +56,7 @@ def made(small_trial, spark, tmp_path):
     """The small trial taken to its features: landing folder and lake."""
     shutil.copytree(small_trial, tmp_path / "made")
     landing, lake = tmp_path / "made" / "landing", Lakehouse(spark, tmp_path / "made" / "lake")
-    step(lake, landing, 0, (*DERIVED, feature_store.collect, feature_store.derive))
+    step(lake, landing, 0, DERIVED)
     return landing, lake
 
 
@@ -122,3 +122,14 @@ def test_two_people_are_made_anew_as_planned_and_nobody_else_is_touched(made):
     with pytest.raises(UsageError, match="bronze has changed since that plan"):
         restate(landing, lake, **given | {"subject": given["subject"].split(",")[0]})
     assert {row.action for row in lake.read(AUDIT).collect()} == {"restate"}
+
+
+def test_values_of_the_feature_store_are_made_anew(made):
+    landing, lake = made
+    step(lake, landing, 0, (feature_store.collect, feature_store.derive))
+    whole, (person, *_) = content(lake), people_of(lake)
+    harmed = lake.read(FEATURE_VALUE).filter(F.col("subject_key") == person)
+    lake.merge(FEATURE_VALUE, harmed.withColumn("is_out", F.lit(True)), deleted="is_out")
+    assert content(lake) != whole
+    restate(landing, lake, subject=str(person))
+    assert content(lake) == whole
