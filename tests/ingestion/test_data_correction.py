@@ -2,11 +2,12 @@
 
 import csv
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 
-from clinical_lakehouse.errors import SourceError
+from clinical_lakehouse.errors import SourceError, UsageError
 from clinical_lakehouse.ingestion import patient_ingestion
 from clinical_lakehouse.ingestion.corrections import (
     FIELDS,
@@ -15,10 +16,12 @@ from clinical_lakehouse.ingestion.corrections import (
     read_corrections,
 )
 from clinical_lakehouse.ingestion.data_correction import apply
+from clinical_lakehouse.ingestion.data_lock import sign
+from clinical_lakehouse.ingestion.locked_data import Lock, Past, dated, in_force
 from clinical_lakehouse.ingestion.resource_edit import parsed, value_at, with_value, written
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.tables import silver
-from clinical_lakehouse.tables.bronze_correction import CORRECTION
+from clinical_lakehouse.tables.bronze_correction import CORRECTION, DATA_LOCK
 from clinical_lakehouse.tables.ops_audit import AUDIT
 from tests.ingestion.chain import ingest, new_lake, run_on, write_lines
 
@@ -38,8 +41,8 @@ def _one(path, old, new, **more):
     return Correction(1, fields)
 
 
-def _judge(*corrections):
-    found, lines = judged(corrections, {("Observation", "o1"): TEXT}, AT)
+def _judge(*corrections, past=Past()):  # noqa: B008
+    found, lines = judged(corrections, {("Observation", "o1"): TEXT}, AT, past)
     return [one.state for one in found], lines
 
 
@@ -82,10 +85,59 @@ def test_what_does_not_fit_changes_nothing_and_says_why(correction, state):
     assert _judge(correction) == ([state], [])
 
 
+TIMED = TEXT.replace('"status"', '"effectiveDateTime":"2024-01-05","status"')
+
+
+@pytest.mark.parametrize(("lock", "patient", "is_held"), [
+    (Lock("anna"), "anna", True),
+    (Lock("anna"), "ben", False),
+    (Lock(None, "Observation"), "ben", True),
+    (Lock(None, "Condition"), "ben", False),
+    (Lock(None, None, date(2024, 1, 5), date(2024, 1, 5)), None, True),
+    (Lock(None, None, None, date(2024, 1, 4)), None, False),
+    (Lock(None, None, date(2024, 1, 6), None), None, False),
+])  # fmt: skip
+def test_what_a_lock_holds_is_refused_and_stays(lock, patient, is_held):
+    name = ("Observation", "o1")
+    past = Past(locks=(lock,), patients={name: patient})
+    one = _one("valueQuantity.value", "1.1", "11")
+    (found,), lines = judged([one], {name: TIMED}, AT, past)
+    assert (found.state, len(lines)) == (("locked", 0) if is_held else ("applied", 1))
+
+
+def test_a_correction_may_not_move_a_resource_into_a_locked_period():
+    past = Past(locks=(Lock(None, None, date(2024, 2, 1), None),))
+    one = _one("effectiveDateTime", "2024-01-05", "2024-02-05")
+    (found,), lines = judged([one], {("Observation", "o1"): TIMED}, AT, past)
+    assert (found.state, lines) == ("locked", [])
+    assert dated(parsed(TIMED.replace("2024-01-05", "2024-03"))) == date(2024, 3, 1)
+    undated = Past(locks=(Lock(None, None, date(2030, 1, 1), None),))
+    assert _judge(_one("status", "final", "amended"), past=undated)[0] == ["locked"]
+
+
+def test_of_a_lock_the_last_signature_counts():
+    row = {"lock_id": "a", "patient_id": None, "resource_type": "Observation",
+           "first_date": None, "last_date": None}  # fmt: skip
+    first, second = (row | {"number": n, "action": a} for n, a in ((1, "lock"), (2, "unlock")))
+    assert in_force([second, first]) == ()
+    assert in_force([second, first, row | {"number": 3, "action": "lock"}]) == (
+        Lock(None, "Observation"),
+    )
+
+
+def test_a_resolved_query_is_not_answered_again_by_anything_else():
+    told, other = _one("status", "final", "amended", query_id="q7"), {"query_id": "q7"}
+    later = _one("valueQuantity.value", "1.1", "11", **other)
+    past = Past(resolved=frozenset({"q7"}), known=frozenset({told.id}))
+    assert _judge(told, past=past)[0] == ["applied"], "begun again after a kill"
+    assert _judge(later, past=past) == (["query-resolved"], [])
+    assert _judge(told, past=replace(past, landed=past.known)) == (["already"], [])
+
+
 def test_a_clock_that_ran_ahead_does_not_hide_a_correction():
     text = TEXT.replace("2024-01-05", "2031-01-05")
     one = _one("status", "final", "amended")
-    _, (line,) = judged([one], {("Observation", "o1"): text}, AT)
+    _, (line,) = judged([one], {("Observation", "o1"): text}, AT, Past())
     assert json.loads(line)["meta"]["lastUpdated"] == "2031-01-05T00:00:00.001000Z"
 
 
@@ -151,6 +203,38 @@ def test_a_correction_lands_once_as_a_new_version_and_the_audit_holds_no_value(a
         "correct", "valueQuantity.value", "transcription-error",
     )  # fmt: skip
     assert "775" not in str(change.asDict()["object_key"]) and "o1" not in str(change)
+
+
+def _sign(asked, decision, **given):
+    params = {"decision": decision, "by": "ines", "role": "data_manager", "lock": "",
+              "meaning": "responsibility", "why": "CSR 7", "subject": "", "table": "",
+              "first_date": "", "last_date": "", **given}  # fmt: skip
+    return sign.execute(replace(asked, run_id=f"{decision} {sorted(given.items())}", params=params))
+
+
+def test_locked_data_are_corrected_only_after_a_signature(asked):
+    lake = asked.lake
+    patient_ingestion.land.execute(run_on(lake, asked.landing))
+    lock = _sign(asked, "lock", table="silver.observation", last_date="2024-01-31")["lock"]
+    assert apply.execute(asked)["applied"] == 0
+    kept = {row.path: row.state for row in lake.read(CORRECTION).collect()}
+    assert kept["valueQuantity.value"] == "locked"
+    for given, said in (({"lock": "nolock"}, "no lock"), ({"lock": lock, "role": " "}, "--role"),
+                        ({"lock": lock, "meaning": "ok"}, "--meaning must be one of review"),
+                        ({"lock": lock, "why": ""}, "--why"),
+                        ({"lock": lock, "by": ""}, "--by")):  # fmt: skip
+        with pytest.raises(UsageError, match=said):
+            _sign(asked, "unlock", **given)
+    _sign(asked, "unlock", lock=lock, meaning="approval")
+    _sign(asked, "unlock", lock=lock, meaning="approval")  # begun again by the runner
+    assert apply.execute(asked)["applied"] == 1
+    signed = sorted((r.number, r.action, r.signed_by, r.meaning) for r in _locks(lake))
+    assert signed == [(1, "lock", "ines", "responsibility"), (2, "unlock", "ines", "approval")]
+    assert {"lock", "unlock", "correct"} == {row.action for row in lake.read(AUDIT).collect()}
+
+
+def _locks(lake):
+    return lake.read(DATA_LOCK).collect()
 
 
 @pytest.mark.soak

@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from clinical_lakehouse.cli import main
 from clinical_lakehouse.errors import LakeError, UsageError
 from clinical_lakehouse.local.backfill import make_plan, moments_between
+from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.history import backfilled
+from clinical_lakehouse.registry import tasks
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables import ops
 from tests.local.stand_ins import AS_OF, call, job, make_bundle, wheel
@@ -75,6 +77,15 @@ def test_what_is_no_window_is_refused_by_name(bundle):
         make_plan(bundle, "timeless", FEBRUARY, TASKS)
 
 
+def test_data_drift_detection_is_a_job_of_windows():
+    bundle = load_bundle(environ={})
+    plan = make_plan(bundle, "data_drift_detection", FEBRUARY, tasks())
+    assert plan.writes == ("gold.data_drift", "ops.alert_event")
+    assert [request.parameters["as_of"][:10] for request in plan.requests] == [
+        "2024-02-27", "2024-02-28", "2024-02-29",
+    ]  # fmt: skip
+
+
 def test_moments_include_both_ends_and_wrong_ones_are_refused():
     start, end = datetime(2024, 2, 27, tzinfo=UTC), datetime(2024, 3, 12, 23, tzinfo=UTC)
     assert moments_between(start, end, "1w") == [
@@ -97,3 +108,22 @@ def test_the_command_refuses_in_one_line_before_spark_starts():
     assert done.exit_code == 2
     assert done.output.startswith("error: job patient_ingestion cannot be backfilled: patient-inge")
     assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["plan"], "say what to restate: --subject, --site, --file, --from or --to"),
+    (["plan", "--subject", "anna"], "--subject must be a surrogate key"),
+    (["restate", "--from", "soon", "--why", "x"], "--from must be an ISO date or time"),
+    (["restate", "--from", "2024-02-02", "--to", "2024-02-01", "--why", "x"], "--to must not be"),
+])  # fmt: skip
+def test_a_part_that_is_none_is_refused_in_one_line(given, said):
+    done = CliRunner().invoke(main, ["backfill", *given])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert done.output.startswith(f"error: {said}")
+
+
+def test_backfill_of_a_job_is_told_from_its_commands():
+    done = CliRunner().invoke(
+        main, ["backfill", "no_such_job", "--from", "2024-01-01", "--to", "2"]
+    )
+    assert "as-of must be" in done.output or "no job" in done.output

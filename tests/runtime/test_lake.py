@@ -73,6 +73,47 @@ def test_read_since_a_version_gives_what_changed(lake):
     assert lake.read(PERSON, since=lake.version(PERSON)).count() == 0
 
 
+VISIT = Table(
+    "silver.test_visit",
+    "One row per visit of a test person.",
+    "test",
+    ("visit_key",),
+    (key("visit_key", "Key"), key("subject_key", "Person"), Column("day", "INT", "Day")),
+)
+
+
+def _visits(lake: Lakehouse, *visits: tuple[int, int, int]):
+    names = VISIT.column_names
+    return lake.frame(VISIT, [dict(zip(names, visit, strict=True)) for visit in visits])
+
+
+def _stored(lake: Lakehouse) -> set[tuple[int, ...]]:
+    return {tuple(row) for row in lake.read(VISIT).collect()}
+
+
+def test_restating_people_writes_their_rows_alone_and_leaves_the_others_in_their_files(lake):
+    lake.replace(VISIT, _visits(lake, (1, 7, 10), (2, 7, 20), (3, 8, 30), (4, 8, 40)).coalesce(1))
+    files = "visit_key, _metadata.file_path"
+    others = lake.read(VISIT).filter("subject_key = 8").selectExpr(*files.split(", ")).collect()
+    people = lake.frame(VISIT, [{"subject_key": 7}]).select("subject_key")
+    given = _visits(lake, (1, 7, 11), (5, 7, 50), (3, 8, 31))
+    done = lake.restating(people).replace(VISIT, given)
+    assert _stored(lake) == {(1, 7, 11), (5, 7, 50), (3, 8, 30), (4, 8, 40)}
+    assert (done.inserted, done.updated, done.deleted) == (3, 1, 1), "given, changed, gone"
+    now = lake.read(VISIT).filter("subject_key = 8").selectExpr(*files.split(", ")).collect()
+    assert sorted(now) == sorted(others)
+
+
+def test_restating_keeps_to_the_window_and_makes_tables_about_nobody_equal(lake):
+    lake.replace(VISIT, _visits(lake, (1, 7, 10), (2, 7, 20)))
+    restating = lake.restating(lake.frame(VISIT, [{"subject_key": 7}]).select("subject_key"))
+    restating.replace(VISIT, _visits(lake), where="day > 15")
+    assert _stored(lake) == {(1, 7, 10)}
+    lake.replace(PERSON, _people(lake, (1, "a"), (2, "b")))
+    restating.replace(PERSON, _people(lake, (1, "A"), (3, "c")))
+    assert _content(lake) == {1: "A", 3: "c"}
+
+
 @pytest.mark.parametrize(
     ("expression", "wrong"),
     [("person_key", "missing"), ("*, 1 AS more", "unknown"), ("name, '1' AS person_key", "type")],

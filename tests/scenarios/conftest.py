@@ -20,6 +20,7 @@ from clinical_lakehouse.simulation import TrialPlan, simulate
 from clinical_lakehouse.simulation.plan import months_after
 from clinical_lakehouse.tables.catalog import all_tables
 from clinical_lakehouse.tables.vault import SUBJECT
+from tests.scenarios.small_trial import make_first
 
 AS_OF = datetime(2024, 6, 30, tzinfo=UTC)
 LAYERS = ("silver", "omop", "gold")
@@ -109,3 +110,9 @@ def trial(spark, tmp_path_factory) -> Trial:
     result = made.run()
     assert result.ok, failures(result)
     return made
+
+
+@pytest.fixture(scope="session")
+def small_trial(spark, tmp_path_factory) -> Path:
+    """Six people in OMOP (`lake`) and what they came from (`landing`), for tests to copy."""
+    return make_first(spark, tmp_path_factory.mktemp("small_trial"))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -279,16 +280,22 @@ def trace(place: Place, table: str | None, key: int | None, **options: Any) -> N
 @main.command()
 @click.argument("statement")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option("--as-known", help="Every table as the lake knew it at this date or time.")
 @placed
-def sql(place: Place, statement: str, style: str) -> None:
+def sql(place: Place, statement: str, style: str, as_known: str | None) -> None:
     """Run one SELECT on the lake; it cannot change anything.
 
     \b
-    Example:  clinical-lakehouse sql "SELECT sex, count(*) FROM silver.patient GROUP BY sex"
+    Examples:  clinical-lakehouse sql "SELECT sex, count(*) FROM silver.patient GROUP BY sex"
+               clinical-lakehouse sql --as-known 2024-03-31 "SELECT count(*) FROM silver.patient"
     """
+    from clinical_lakehouse.runtime.clock import parse_as_of
     from clinical_lakehouse.runtime.entry import open_lake
+    from clinical_lakehouse.runtime.knowledge import version_known
 
-    found = open_lake({"root": str(place.root)}).query(statement)
+    at = parse_as_of(as_known) if as_known else None
+    lake = open_lake({"root": str(place.root)})
+    found = lake.query(statement, version_of=partial(version_known, lake, at=at) if at else None)
     rows = [[row[name] for name in found.columns] for row in found.limit(10_000).collect()]
     show_rows(style, found.columns, rows)
 

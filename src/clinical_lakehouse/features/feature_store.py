@@ -219,6 +219,26 @@ def _history(run: Run, group: Group, everything: DataFrame) -> int:
     return done
 
 
+def restate(run: Run, people: DataFrame) -> int:
+    """Compute these people's (subject_key) values of each version there is again, up to the
+    version's last index date; how many rows. The run's lake is restating them."""
+    floor, _ = _known(run.lake.read(FEATURE_EVENT))
+    if floor is None:
+        return 0
+    events = run.lake.read(FEATURE_EVENT).join(people, "subject_key", "left_semi")
+    subjects = run.lake.read(silver.SUBJECT).join(people, "subject_key", "left_semi")
+    patients, done = run.lake.read(silver.PATIENT), 0
+    for row in _definitions(run).values():
+        group = from_json(row["definition"])
+        stored = run.lake.read(FEATURE_VALUE).filter(_where(group))
+        last = stored.agg(F.max("index_date")).collect()[0][0]
+        if last is not None:
+            asked = moments.index_moments(subjects, patients, group, run.as_of, floor)
+            rows = _valued(group, asked.filter(F.col("index_date") <= F.lit(last)), events)
+            done += run.lake.replace(FEATURE_VALUE, rows, _where(group)).inserted
+    return done
+
+
 def _where(group: Group) -> str:
     named = _named(group).items()
     return " AND ".join(f"{column} = '{value}'" for column, value in named)

@@ -1,5 +1,6 @@
 """A file of corrections: read strictly, judged against the present values, made into versions."""
 
+import copy
 import csv
 import hashlib
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_lakehouse.errors import SourceError
+from clinical_lakehouse.ingestion.locked_data import Past
 from clinical_lakehouse.ingestion.resource_edit import (
     parsed,
     value_at,
@@ -26,6 +28,7 @@ FIELDS = (
 REASON_CODES = ("transcription-error", "unit-error", "site-correction", "query", "system-error")
 MOST = 10_000  # a person's corrections, not a migration
 APPLIED, ALREADY, CONFLICT = "applied", "already", "conflict"
+LOCKED, RESOLVED = "locked", "query-resolved"
 _NEEDED = ("resource_type", "resource_id", "path", "why", "by")
 
 
@@ -108,13 +111,18 @@ def _named(row: Mapping[str, Any], line: int, path: Path) -> dict[str, str]:
 
 
 def judged(
-    corrections: Iterable[Correction], contents: Mapping[tuple[str, str], str], at: datetime
+    corrections: Iterable[Correction],
+    contents: Mapping[tuple[str, str], str],
+    at: datetime,
+    past: Past,
 ) -> tuple[list[Judged], list[str]]:
     """What becomes of each correction, and a line of NDJSON for each resource that changes.
 
     `contents` is the newest JSON by type and id. All corrections of a resource make one version,
     one above the present one, updated `at`. A present value that is neither old nor new is a
-    conflict, for a person to decide.
+    conflict, for a person to decide. What has landed once is not applied again, nor another answer
+    to a query that was resolved; a resource that a lock in force holds, as it is or as it would be,
+    stays.
     """
     by_resource: dict[tuple[str, str], list[Correction]] = defaultdict(list)
     for one in {one.id: one for one in corrections}.values():
@@ -124,7 +132,7 @@ def judged(
     for name, own in by_resource.items():
         content = contents.get(name)
         resource = parsed(content) if content is not None else None
-        states = [Judged(one, one.fault or _state(resource, one)) for one in own]
+        states = [Judged(one, one.fault or _state(resource, one, past)) for one in own]
         found += states
         if resource is not None and any(one.state == APPLIED for one in states):
             _raise_version(resource, at)
@@ -132,10 +140,14 @@ def judged(
     return found, lines
 
 
-def _state(resource: dict[str, Any] | None, one: Correction) -> str:
+def _state(resource: dict[str, Any] | None, one: Correction, past: Past) -> str:
     """Judge, and where all is well change the resource."""
     if resource is None:
         return "no-such-row"
+    if one.id in past.landed:
+        return ALREADY
+    if one.id not in past.known and one.fields["query_id"] in past.resolved:
+        return RESOLVED
     path, old, new = one.fields["path"], one.fields["old"], one.fields["new"]
     if path.split(".")[0].split("[")[0] in ("id", "meta", "resourceType"):
         return "protected-path"
@@ -145,9 +157,13 @@ def _state(resource: dict[str, Any] | None, one: Correction) -> str:
             return ALREADY
         if not _same(present, old):
             return CONFLICT
-        with_value(resource, path, new or None)
+        corrected = copy.deepcopy(resource)
+        with_value(corrected, path, new or None)
     except KeyError:
         return "no-such-path"
+    if any(past.has_locked(one.resource, held) for held in (resource, corrected)):
+        return LOCKED
+    with_value(resource, path, new or None)
     return APPLIED
 
 

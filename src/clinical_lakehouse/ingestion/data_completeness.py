@@ -62,7 +62,7 @@ def assess_encounters(run: Run) -> Metrics:
     """Say of every encounter whether all linked types have been loaded up to its export time."""
     versions = {t.name: run.lake.version(t) for t in (ops.LANDING_FILE, silver.ENCOUNTER)}
     if versions != bookmarks(run, _ENCOUNTERS):
-        _assess(run)
+        assess(run)
         move_bookmarks(run, _ENCOUNTERS, versions)
     counts = run.lake.read(silver.ENCOUNTER_COMPLETENESS).groupBy("is_complete").count().collect()
     by_flag = {row["is_complete"]: row["count"] for row in counts}
@@ -72,7 +72,8 @@ def assess_encounters(run: Run) -> Metrics:
     }
 
 
-def _assess(run: Run) -> None:
+def assess(run: Run) -> None:
+    """Bring silver.encounter_completeness to what the files loaded so far say."""
     files, manifests = run.lake.read(ops.LANDING_FILE), run.lake.read(ops.LANDING_MANIFEST)
     times, until = export_times(files, manifests), loaded_until(files, manifests)
     linked, key_of = (

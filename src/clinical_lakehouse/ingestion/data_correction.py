@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pyspark.sql import functions as F
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.errors import UsageError
 from clinical_lakehouse.ingestion.accounting import only_valid
 from clinical_lakehouse.ingestion.corrections import (
+    ALREADY,
     APPLIED,
     CONFLICT,
     Correction,
@@ -17,19 +19,24 @@ from clinical_lakehouse.ingestion.corrections import (
     judged,
     read_corrections,
 )
+from clinical_lakehouse.ingestion.locked_data import Past, in_force
 from clinical_lakehouse.ingestion.versions import only_newest
 from clinical_lakehouse.runtime.audit import Change, record
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import vault_secret
 from clinical_lakehouse.runtime.task import task
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
-from clinical_lakehouse.tables.bronze_correction import CORRECTION
+from clinical_lakehouse.tables.bronze_correction import CORRECTION, DATA_LOCK
 from clinical_lakehouse.tables.ops_audit import AUDIT
 
 _FOLDER = "corrections"
 
 
-@task(reads=[FHIR_RESOURCE], writes=[CORRECTION, AUDIT], params={"file": "", "landing": ""})
+@task(
+    reads=[FHIR_RESOURCE, DATA_LOCK],
+    writes=[CORRECTION, AUDIT],
+    params={"file": "", "landing": ""},
+)
 def apply(run: Run) -> Metrics:
     """Judge each correction by the present value; those that fit become new versions, which land.
 
@@ -39,7 +46,10 @@ def apply(run: Run) -> Metrics:
     corrections = read_corrections(Path(run.param("file")))
     if not corrections:
         raise UsageError("the file holds no correction")
-    found, lines = judged(corrections, _contents(run, corrections), run.as_of)
+    rows = _newest(run, corrections)
+    contents = {name: content for name, (content, _) in rows.items()}
+    patients = {name: patient for name, (_, patient) in rows.items()}
+    found, lines = judged(corrections, contents, run.as_of, replace(_past(run), patients=patients))
     name = _deliver(run, found, lines)
     _keep(run, found, name)
     applied = [one.correction for one in found if one.state == APPLIED]
@@ -50,13 +60,30 @@ def apply(run: Run) -> Metrics:
     return {"corrections": len(found), **counts, "others": len(found) - len(applied) - conflicts}
 
 
-def _contents(run: Run, corrections: Sequence[Correction]) -> dict[tuple[str, str], str]:
-    """The newest JSON of the resources named, by type and id."""
+def _newest(
+    run: Run, corrections: Sequence[Correction]
+) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """The newest JSON of the resources named, and whose they are, by type and id."""
     types, ids = (sorted(set(one)) for one in zip(*(c.resource for c in corrections), strict=True))
     named = F.col("resource_type").isin(types) & F.col("resource_id").isin(ids)
     newest = only_newest(only_valid(run.lake.read(FHIR_RESOURCE)).filter(named))
-    chosen = newest.select("resource_type", "resource_id", "content").collect()
-    return {(row["resource_type"], row["resource_id"]): row["content"] for row in chosen}
+    chosen = newest.select("resource_type", "resource_id", "content", "patient_id").collect()
+    return {(row[0], row[1]): (row[2], row[3]) for row in chosen}
+
+
+def _past(run: Run) -> Past:
+    """What earlier corrections settled, and which locks are in force."""
+    own = run.lake.read(CORRECTION).filter(F.col("state").isin(APPLIED, ALREADY))
+    files = run.lake.read(FHIR_RESOURCE).filter(F.col("file_name").startswith(f"{_FOLDER}/"))
+    there = files.select("file_name", F.lit(True).alias("is_there")).distinct()
+    settled = own.join(there, "file_name", "left").select("correction_id", "query_id", "is_there")
+    rows = settled.collect()
+    return Past(
+        landed=frozenset(row["correction_id"] for row in rows if row["is_there"]),
+        known=frozenset(row["correction_id"] for row in rows),
+        resolved=frozenset(row["query_id"] for row in rows if row["query_id"]),
+        locks=in_force(row.asDict() for row in run.lake.read(DATA_LOCK).collect()),
+    )
 
 
 def _deliver(run: Run, found: Iterable[Judged], lines: Sequence[str]) -> str | None:

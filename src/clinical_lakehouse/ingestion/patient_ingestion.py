@@ -299,8 +299,8 @@ def publish(run: Run) -> Metrics:
     versions = {table.name: run.lake.version(table) for table in sources}
     since = bookmarks(run, _PUBLISH)
     keys = vault_keys(run)
-    scope = Scope(_affected(run, keys, since) if since else None, _barred(run))
-    write = partial(_write, run, keys, _people(run, keys, scope), scope)
+    scope = Scope(_affected(run, keys, since) if since else None, barred(run))
+    write = partial(write_view, run, keys, permitted_people(run, keys, scope), scope)
     withheld = run.settings.privacy.zip3_withheld
     compiled = partial(compiled_view, as_of=run.as_of, zip3_withheld=withheld)
     # A view that is wrong stops the task before anything is written.
@@ -328,15 +328,16 @@ def _touched(run: Run, affected: DataFrame | None) -> list[SilverView]:
     return sorted(touched, key=lambda view: -counts.get(view.resource, 0))
 
 
-def _people(run: Run, keys: VaultKeys, scope: Scope) -> DataFrame:
+def permitted_people(run: Run, keys: VaultKeys, scope: Scope) -> DataFrame:
     """Everybody who may be used: key and date offset; nobody whose Patient resource is barred."""
     permitted = run.lake.read(CONSENT_DECISION).filter("is_permitted").select("patient_id")
     known = identity.opened(run.lake.read(vault.SUBJECT), keys.seals)
-    barred = scope.barred_of("Patient").select(F.col("resource_id").alias("patient_id"))
-    return known.join(permitted, "patient_id", "left_semi").join(barred, "patient_id", "left_anti")
+    kept_out = scope.barred_of("Patient").select(F.col("resource_id").alias("patient_id"))
+    people = known.join(permitted, "patient_id", "left_semi")
+    return people.join(kept_out, "patient_id", "left_anti")
 
 
-def _barred(run: Run) -> DataFrame:
+def barred(run: Run) -> DataFrame:
     """Resources that no consent reaches, or whose newest version a check refuses."""
     denied = run.lake.read(CONSENT_DENIAL).select("resource_type", "resource_id")
     refused = run.lake.read(QUARANTINE)
@@ -377,7 +378,7 @@ def _note_unread(
         run.lake.replace(ops.UNREAD_ELEMENT, rows, f"bronze_version > {before}")
 
 
-def _write(run: Run, keys: VaultKeys, people: DataFrame, scope: Scope, view: View) -> None:
+def write_view(run: Run, keys: VaultKeys, people: DataFrame, scope: Scope, view: View) -> None:
     """Replace a view's table the first time; later merge what changed and remove the rest."""
     key_of = partial(surrogate_key, keys.pseudonym)
     bronze = run.lake.read(FHIR_RESOURCE)

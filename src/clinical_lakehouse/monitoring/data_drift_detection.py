@@ -33,12 +33,16 @@ _NO_FEATURES = ("study_day", "feature_version")
 _MOST_JOINT = 10_000  # people that the joint test holds on the driver
 
 
-@task(reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, MEASUREMENT], writes=[DATA_DRIFT])
+@task(
+    reads=[MODEL_VERSION, MODEL_PROMOTION, SUBJECT_FEATURE, MEASUREMENT],
+    writes=[DATA_DRIFT],
+    windowed=True,
+)
 def detect(run: Run) -> Metrics:
     """Hold the last 28 days of every feature at every site, and how often each measure was taken,
     against three references in one pass, and all inputs jointly against training."""
     name = run.settings.model.name
-    champion = tracking.champion_version(run, name)
+    champion = tracking.champion_then(run, name)
     if champion is None:
         return {"outcome": "no champion"}
     version = tracking.recorded_version(run, name, champion)
@@ -58,12 +62,16 @@ def detect(run: Run) -> Metrics:
     return {"outcome": "compared", "model_version": champion, "tests": len(made), "drift": drifted}
 
 
-@task(reads=[MODEL_VERSION, MODEL_PROMOTION, DATA_DRIFT], writes=[ALERT_EVENT])
+@task(
+    reads=[MODEL_VERSION, MODEL_PROMOTION, DATA_DRIFT],
+    writes=[ALERT_EVENT],
+    windowed=True,
+)
 def watch(run: Run) -> Metrics:
     """Alert on what has drifted in the latest window, one alert a feature and reference that names
     its sites; other mixes of cases are written down and not told."""
     name = run.settings.model.name
-    champion = tracking.champion_version(run, name)
+    champion = tracking.champion_then(run, name)
     if champion is None:
         return {"outcome": "no champion"}
     mine = (F.col("model_name") == name) & (F.col("model_version") == champion)

@@ -1,6 +1,5 @@
 """The lakehouse: the only code that knows catalogs, paths, Delta, MERGE and locks."""
 
-import json
 import os
 import shutil
 import uuid
@@ -17,26 +16,19 @@ from pyspark.sql.types import StructType
 
 from clinical_lakehouse.errors import ContractError, LakeError, SourceError, UsageError
 from clinical_lakehouse.runtime import driver_rows
+from clinical_lakehouse.runtime.commits import Commit, refuse_unfit, rows_written, why_not_written
 from clinical_lakehouse.runtime.format import check_format
 from clinical_lakehouse.runtime.locks import exclusive
 from clinical_lakehouse.runtime.merge_clauses import merge_clauses
 from clinical_lakehouse.runtime.readonly import tables_read
+from clinical_lakehouse.runtime.restating import GONE, restated
 from clinical_lakehouse.tables.catalog import all_tables
 from clinical_lakehouse.tables.contract import Table
 
 Scope = frozenset[str] | None
 Rows = DataFrame | Sequence[Mapping[str, Any]]  # of Spark, or dictionaries that the driver made
 ArrowFunction = Callable[[Iterator[Any]], Iterator[Any]]
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What a write did: the Delta version and rows inserted (or written), updated and deleted."""
-
-    version: int
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
+_LATEST: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,9 @@ class Lakehouse:
 
     `scoped` narrows what may be read and written to what a task declared; every commit is noted in
     `written` (table to Delta version) for the run ledger, every table first read in `seen` (-1 in
-    a catalog, where asking for a version is a query). Once `is_stopped()`, nothing is written:
-    a task that was given up must not change tables behind its successor's back.
+    a catalog, where asking for a version is a query). `restating` some `people` (subject_key),
+    `replace` changes no row of anybody else. Once `is_stopped()`, nothing is written: a task that
+    was given up must not change tables behind its successor's back.
     """
 
     spark: SparkSession
@@ -57,6 +50,7 @@ class Lakehouse:
     written: dict[str, int] = field(default_factory=dict, compare=False)
     seen: dict[str, int] = field(default_factory=dict, compare=False)
     is_stopped: Callable[[], bool] = field(default=lambda: False, compare=False)
+    people: DataFrame | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.catalog is None:
@@ -67,6 +61,12 @@ class Lakehouse:
         writable = frozenset(table.name for table in writes)
         readable = frozenset(table.name for table in reads) | writable
         return replace(self, readable=readable, writable=writable, written={}, seen={})
+
+    def restating(self, people: DataFrame) -> "Lakehouse":
+        """The same lake, on which `replace` brings the rows of these people (subject_key) alone to
+        what is given; of tables about nobody, the rows that differ. All other rows stay, with their
+        files."""
+        return replace(self, people=people)
 
     def path(self, table: Table) -> Path:
         """The table's folder on a local lake."""
@@ -178,7 +178,10 @@ class Lakehouse:
         return self.spark.createDataFrame(ordered, self._schema(table))
 
     def replace(self, table: Table, rows: Rows, where: str | None = None) -> Commit:
-        """Replace the rows that match the SQL predicate `where`, or all rows."""
+        """Replace the rows that match the SQL predicate `where`, or all rows; `inserted` is how
+        many are given."""
+        if self.people is not None:
+            return self._restate(table, self._as_frame(table, rows), where, self.people)
         with self._writing(table):
             if self._is_local(rows, table):
                 driver_rows.replace(self.path(table), table, rows, where)
@@ -193,6 +196,13 @@ class Lakehouse:
                 writer.save(str(self.path(table)))
             return self._committed(table)
 
+    def _restate(
+        self, table: Table, rows: DataFrame, where: str | None, people: DataFrame
+    ) -> Commit:
+        stored, given = self.read(table).filter(where or "true"), rows.count()
+        changes = restated(table, rows, stored, people)
+        return replace(self.merge(table, changes, deleted=GONE), inserted=given)
+
     def merge(self, table: Table, rows: Rows, deleted: str | None = None) -> Commit:
         """Update and insert by the table's key; rows where the extra BOOLEAN column `deleted` holds
         are removed. Unchanged rows are not rewritten. A first load is a plain append."""
@@ -201,7 +211,8 @@ class Lakehouse:
             if self._is_local(rows, table) and driver_rows.is_light(self.path(table)):
                 return self._committed(table, *driver_rows.put(self.path(table), table, rows), 0)
             fitted = self._fit(table, self._as_frame(table, rows), extra)
-            if self.version(table) == 0 and not self._has_rows(table):
+            stored = self.spark.read.table(self.identifier(table))
+            if self.version(table) == 0 and stored.isEmpty():
                 alive = fitted.filter(f"NOT `{deleted}`") if deleted else fitted
                 alive.select(*table.column_names).writeTo(self.identifier(table)).append()
                 return self._committed(table)
@@ -280,19 +291,30 @@ class Lakehouse:
         finally:
             self.spark.catalog.dropTempView(view)
 
-    def register(self, tables: Collection[Table]) -> None:
-        """Make tables known to the session as `schema.table`, for notebooks and `sql`."""
-        for table in tables:
+    def register(self, tables: Collection[Table], versions: Mapping[str, int] = _LATEST) -> None:
+        """Make tables known to the session as `schema.table`, for notebooks and `sql`; those that
+        `versions` names as they were then."""
+        for table in tables if self.catalog is None else ():
             noted, place = f"clinical.registered.{table.name}", str(self.path(table))
-            known = self.spark.conf.get(noted, "") == place
-            if self.catalog is None and self.exists(table) and not known:
+            then = f" VERSION AS OF {versions[table.name]}" if table.name in versions else ""
+            known = self.spark.conf.get(noted, "") or ""
+            if self.exists(table) and known != place + then:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{table.schema_name}`")
-                self.spark.sql(f"DROP TABLE IF EXISTS {table.name}")
-                self.spark.sql(f"CREATE TABLE {table.name} USING DELTA LOCATION '{place}'")
-                self.spark.conf.set(noted, place)
+                kind = "VIEW" if " VERSION" in known else "TABLE"
+                self.spark.sql(f"DROP {kind} IF EXISTS {table.name}")
+                as_it_was = f"VIEW {table.name} AS SELECT * FROM delta.`{place}`{then}"
+                as_it_is = f"TABLE {table.name} USING DELTA LOCATION '{place}'"
+                self.spark.sql(f"CREATE {as_it_was if then else as_it_is}")
+                self.spark.conf.set(noted, place + then)
 
-    def query(self, statement: str, values: Mapping[str, Any] | None = None) -> DataFrame:
+    def query(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | None = None,
+        version_of: Callable[[Table], int] | None = None,
+    ) -> DataFrame:
         """The answer to one SELECT, WITH, SHOW or DESCRIBE; `:name` in it stands for values[name].
+        `version_of` says at which version a table is read (local lakes), e.g. as known on a day.
 
         Raises UsageError for any other statement and for tables that are not made yet.
         """
@@ -307,7 +329,7 @@ class Lakehouse:
         else:
             # Delta's parser loses `:name` in Spark 4.2 unless names are bound after parsing.
             self.spark.conf.set("spark.sql.legacy.parameterSubstitution.constantsOnly", "true")
-        self.register(tables)
+        self.register(tables, {t.name: version_of(t) for t in tables} if version_of else _LATEST)
         return self.spark.sql(statement, args=dict(values or {}))
 
     def spread(self, count: int, function: ArrowFunction, schema: str) -> DataFrame:
@@ -339,20 +361,8 @@ class Lakehouse:
 
     def _fit(self, table: Table, rows: DataFrame, extra: Sequence[str] = ()) -> DataFrame:
         """Rows with the contract's columns in order; anything missing, unknown or retyped stops."""
-        wanted = {f.name: f.dataType for f in self._schema(table).fields}
-        given = {f.name: f.dataType for f in rows.schema.fields}
-        missing = sorted(set(wanted) - set(given))
-        unknown = sorted(set(given) - set(wanted) - set(extra))
-        if missing or unknown:
-            raise ContractError(f"{table.name}: columns missing {missing}, unknown {unknown}")
-        retyped = [c for c, t in wanted.items() if given[c].simpleString() != t.simpleString()]
-        if retyped:
-            have = {c: given[c].simpleString() for c in retyped}
-            raise ContractError(f"{table.name}: columns of another type than the contract: {have}")
+        refuse_unfit(table, self._schema(table), rows.schema, extra)
         return rows.select(*table.column_names, *extra)
-
-    def _has_rows(self, table: Table) -> bool:
-        return not self.spark.read.table(self.identifier(table)).isEmpty()
 
     def _allow(self, table: Table, scope: Scope, verb: str) -> None:
         if scope is not None and table.name not in scope:
@@ -376,29 +386,15 @@ class Lakehouse:
                 self.ensure(table)
                 yield
             except (OSError, AnalysisException) as error:
-                raise LakeError(_plain(table, error)) from error
+                raise LakeError(why_not_written(table, error)) from error
 
     def _committed(self, table: Table, *counts: int) -> Commit:
         version = self.version(table)
         self.written[table.name] = version
-        return Commit(version, *(counts or (self._rows_written(table, version),)))
-
-    def _rows_written(self, table: Table, version: int) -> int:
-        """What the commit itself says, which costs no pass over the table."""
-        if self.catalog is None:
-            log = self.path(table) / "_delta_log" / f"{version:020d}.json"
-            actions = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
-            infos = [action["commitInfo"] for action in actions if "commitInfo" in action]
-            metrics = infos[0].get("operationMetrics", {}) if infos else {}
-        else:
+        if not counts and self.catalog is None:
+            counts = (rows_written(self.path(table), version),)
+        elif not counts:
             history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
             metrics = history.collect()[0]["operationMetrics"] or {}
-        return int(metrics.get("numOutputRows", 0))
-
-
-def _plain(table: Table, error: Exception) -> str:
-    """One line, without the plan or a data value."""
-    if isinstance(error, OSError):
-        return f"{table.name} cannot be written: {error.strerror or type(error).__name__}"
-    condition = getattr(error, "getCondition", lambda: None)() or type(error).__name__
-    return f"{table.name} cannot be written: {condition}"
+            counts = (int(metrics.get("numOutputRows", 0)),)
+        return Commit(version, *counts)

@@ -175,6 +175,18 @@ def champion_version(run: Run, name: str) -> int | None:
     return int(last["to_version"]) if last else get_alias_version(run, name, CHAMPION)
 
 
+def champion_then(run: Run, name: str) -> int | None:
+    """The version that was in use at the run's as_of, so that a run for a past day is what it was
+    then; as champion_version on a lake without promotions."""
+    mine = run.lake.read(MODEL_PROMOTION).filter(F.col("model_name") == name)
+    rows = mine.select("promotion_number", "to_version", F.col("decided_at") <= F.lit(run.as_of))
+    made = sorted(tuple(row) for row in rows.collect())
+    then = [version for _, version, was_made in made if was_made]
+    if then:
+        return int(then[-1])
+    return None if made else get_alias_version(run, name, CHAMPION)
+
+
 def last_promotion(run: Run, name: str) -> dict[str, Any] | None:
     """The last gold.model_promotion row of a model, which is the true one; None without any."""
     mine = run.lake.read(MODEL_PROMOTION).filter(F.col("model_name") == name)

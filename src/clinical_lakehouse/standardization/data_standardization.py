@@ -202,7 +202,7 @@ def map_events(run: Run) -> Metrics:
     sizes = received(run.lake.read, EVENT_TABLES)
     increment = _increment(run, seen, now)
     done = _map_increment(run, increment, codes, sum(sizes.values())) if is_ours else None
-    done = done or _map_all(run, sizes)
+    done = done or map_all(run, sizes)
     move_bookmarks(run, EVENTS_READER, _versions(run))
     return done
 
@@ -284,7 +284,7 @@ def _increment(run: Run, seen: dict[str, int], now: dict[str, int]) -> Increment
     return Increment(run.lake.read, run.lake.changed, seen, moved)
 
 
-def _map_all(run: Run, sizes: Mapping[str, int]) -> Metrics:
+def map_all(run: Run, sizes: Mapping[str, int]) -> Metrics:
     """Make all tables of events, and the list of events without a place; rows by table."""
     read = run.lake.read
     routes = route(read, all_events(read))

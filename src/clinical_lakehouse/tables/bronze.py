@@ -158,3 +158,14 @@ PUBLISH_SCOPE = Table(
         Column("resource_id", "STRING", "Logical id.", False, Phi.DIRECT),
     ),
 )
+
+RESTATEMENT_SCOPE = Table(
+    name="bronze.restatement_scope",
+    comment="One row per resource that the running restatement makes anew; empty between runs.",
+    owner=_OWNER,
+    key=("resource_type", "resource_id"),
+    columns=(
+        Column("resource_type", "STRING", "resourceType.", False),
+        Column("resource_id", "STRING", "Logical id.", False, Phi.DIRECT),
+    ),
+)

@@ -1,6 +1,6 @@
-"""Bronze of corrections: what somebody asked to be changed, and what became of it. Restricted."""
+"""Bronze of corrections: what somebody asked to be changed, what became of it, what is locked."""
 
-from clinical_lakehouse.tables.contract import Column, Phi, Table
+from clinical_lakehouse.tables.contract import Column, Phi, Table, is_one_of
 
 CORRECTION = Table(
     name="bronze.correction",
@@ -24,5 +24,29 @@ CORRECTION = Table(
         Column("judged_at", "TIMESTAMP", "as_of of the run.", False),
         Column("run_id", "STRING", "The run.", False),
     ),
+    retention_days=2555,
+)
+
+DATA_LOCK = Table(
+    name="bronze.data_lock",
+    comment="One row per signature that locks resources against corrections, or unlocks them.",
+    owner="compliance",
+    key=("lock_id", "number"),
+    columns=(
+        Column("lock_id", "STRING", "Hash of what is locked.", False),
+        Column("number", "INT", "1, 2, ... of the lock; the last one holds.", False),
+        Column("action", "STRING", "lock or unlock.", False),
+        Column("patient_id", "STRING", "Logical id of the person; null: all.", phi=Phi.DIRECT),
+        Column("resource_type", "STRING", "resourceType; null: all."),
+        Column("first_date", "DATE", "Resources dated from then on; null: all.", phi=Phi.DIRECT),
+        Column("last_date", "DATE", "Resources dated until then; null: all.", phi=Phi.DIRECT),
+        Column("signed_by", "STRING", "Who signed (21 CFR 11.50(a)(1)).", False),
+        Column("role", "STRING", "In which role.", False),
+        Column("meaning", "STRING", "review, approval, responsibility or authorship.", False),
+        Column("reason", "STRING", "Why, in the person's words.", False, Phi.DIRECT),
+        Column("signed_at", "TIMESTAMP", "as_of of the signature (11.50(a)(2)).", False),
+        Column("run_id", "STRING", "The run.", False),
+    ),
+    checks=(is_one_of("action", "lock", "unlock"),),
     retention_days=2555,
 )

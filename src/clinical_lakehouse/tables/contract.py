@@ -167,6 +167,11 @@ class Table:
         """Column names in order."""
         return [column.name for column in self.columns]
 
+    @property
+    def person_column(self) -> str | None:
+        """The column that says which person a row is about; None where rows are about nobody."""
+        return next((n for n in ("subject_key", "person_id") if n in self.column_names), None)
+
     def ddl(self) -> str:
         """The columns as a Spark schema string, nullability and comments included."""
         return ", ".join(column.ddl() for column in self.columns)

@@ -140,6 +140,17 @@ RESTATED_RECORD = Table(
     ),
 )
 
+RESTATED_PERSON = Table(
+    name="gold.restated_person",
+    comment="One row per person whose rows the running restatement makes anew; empty between runs.",
+    owner=_OWNER,
+    key=("subject_key",),
+    columns=(
+        key("subject_key", "The person."),
+        Column("is_whole", "BOOLEAN", "All of the person's resources are made anew.", False),
+    ),
+)
+
 GONE_ROW = Table(
     name="gold.gone_row",
     comment="One row per OMOP row that the last increment's records may have had and do not have.",
