@@ -31,8 +31,13 @@ def test_killed_while_a_task_runs_the_next_run_ends_the_same(undisturbed, tmp_pa
     _run_until_killed(trial, task)
     result = trial.run("clinical_data_pipeline")
     assert result.ok, failures(result)
-    layers = ("silver", "omop", "gold")
-    assert hashes(trial.workspace, layers) == hashes(undisturbed.workspace, layers)
+    assert filled(trial.workspace) == filled(undisturbed.workspace)
+
+
+def filled(workspace) -> dict[str, str]:
+    """Tables by hash; one that is empty reads as one that is not made, so it is left out."""
+    found = hashes(workspace, ("silver", "omop", "gold"))
+    return {name: one for name, one in found.items() if one != "0:0:0"}
 
 
 def _run_until_killed(trial, task: str) -> None:
