@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clinical_lakehouse.methods.drift_verdict import Profile
+from clinical_lakehouse.methods.drift_verdict import Profile, psi_between
 from clinical_lakehouse.monitoring.drift_judgement import (
     ALL,
     CASE_MIX,
@@ -19,6 +19,7 @@ from clinical_lakehouse.monitoring.feature_profiles import (
     Described,
     describe_codes,
 )
+from clinical_lakehouse.monitoring.sampling import EDGES
 from tests.monitoring.simulated_features import FEATURES, profiled, trial
 
 QUESTION = Question(0.2, 0.05, ("age_years",))
@@ -105,6 +106,12 @@ def test_how_often_is_measured_is_no_change_of_values():
     kind, said = named_change(often, rare, is_frequency=True)
     assert kind == "sampling_frequency"
     assert said == "measured on 4 days of 28 in the middle, now on 1"
+
+
+def test_who_is_measured_less_than_a_reference_that_is_all_alike_stands_out():
+    edges = EDGES["glucose_frequency"]
+    was, now = (Profile.of(np.full(80, days), edges) for days in (4.0, 1.0))
+    assert psi_between(was, now) > 1
 
 
 def test_a_slow_drift_is_silent_week_on_week_and_found_against_training_within_12_weeks():

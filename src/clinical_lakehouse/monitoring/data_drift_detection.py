@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from clinical_lakehouse.monitoring import feature_profiles as profiles
 from clinical_lakehouse.monitoring.drift_judgement import DRIFT, Question, drift_rows
 from clinical_lakehouse.monitoring.joint_drift import joint_rows
-from clinical_lakehouse.monitoring.sampling import FREQUENCIES, of_inputs, with_frequencies
+from clinical_lakehouse.monitoring.sampling import EDGES, of_inputs, with_frequencies
 from clinical_lakehouse.runtime import tracking
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.run import Metrics, Run
@@ -50,8 +50,8 @@ def detect(run: Run) -> Metrics:
     numbers, texts = _names("DOUBLE", "INT"), _names("STRING")
     rows = profiles.latest_rows(run.lake.read(SUBJECT_FEATURE), spans, [*numbers, *texts])
     rows = with_frequencies(rows, run.lake.read(MEASUREMENT))
-    edges, codes = profiles.references(rows, [*numbers, *FREQUENCIES], texts)
-    found = profiles.described(rows, edges, codes) if edges else {}
+    edges, codes = profiles.references(rows, numbers, texts)
+    found = profiles.described(rows, {**edges, **EDGES}, codes) if edges else {}
     inputs = json.loads(version["feature_names"])
     used = [*inputs, *of_inputs(inputs)]
     question = Question(run.settings.limits.drift_max, _FALSE_DISCOVERY_RATE, used)

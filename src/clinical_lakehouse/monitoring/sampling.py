@@ -9,7 +9,10 @@ from clinical_lakehouse.monitoring.feature_profiles import WINDOW_DAYS
 from clinical_lakehouse.tables.gold_features import MEASURES
 
 SUFFIX = "_frequency"
-FREQUENCIES = tuple(f"{name}{SUFFIX}" for name in MEASURES)
+# Days of 28, told apart one by one where they are few: quantiles of a reference that measures
+# everybody alike would put whoever is measured less in one bin with it.
+_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 10.5, 18.5)
+EDGES = {f"{name}{SUFFIX}": _EDGES for name in MEASURES}
 
 
 def with_frequencies(rows: DataFrame, measurements: DataFrame) -> DataFrame:
