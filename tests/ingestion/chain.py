@@ -61,11 +61,13 @@ def people(lake: Lakehouse, **privacy: Any) -> DataFrame:
 
 def hashes(lake: Lakehouse, tables: list[Table]) -> dict[str, str]:
     """Each table's content as one number; what is sealed differs each time it is sealed."""
-    plain = {t: sorted(c.name for c in t.columns if c.type != "BINARY") for t in tables}
-    return {
-        table.name: lake.read(table).agg(content_hash(names)).collect()[0][0]
-        for table, names in plain.items()
-    }
+
+    def hashed(table: Table) -> str:
+        names = sorted(c.name for c in table.columns if c.type != "BINARY")
+        maps = [c.name for c in table.columns if c.type.startswith("MAP")]
+        return str(lake.read(table).agg(content_hash(names, maps)).collect()[0][0])
+
+    return {table.name: hashed(table) for table in tables}
 
 
 def all_hashes(lake: Lakehouse) -> dict[str, str]:

@@ -84,7 +84,7 @@ def test_a_refused_version_is_kept_out_until_a_newer_one_comes_or_it_is_let_go(s
     assert _kept_out(lake) == {"a", "b"} and _ledger(lake) == (2, 2, 1)
     assert {r.resource_id for r in lake.read(PUBLISH_SCOPE).collect()} == {"a", "b"}
 
-    _bronze(lake, ("b", 5, 2, "b3"), file="g")  # the correction
+    _bronze(lake, ("b", 5, 2, "b3"), file="g", at=later)  # the correction
     assert _kept_out(lake) == {"a"}
 
     quarantine_review.decide.execute(run.__class__(**{**vars(run), "params": RELEASE}))

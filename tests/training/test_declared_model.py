@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clinical_lakehouse.errors import AccountingError, UsageError
+from clinical_lakehouse.methods.change_plan import read_change_plan
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.settings import load_settings
@@ -16,7 +17,6 @@ from clinical_lakehouse.tables.gold_features import SUBJECT_FEATURE
 from clinical_lakehouse.tables.gold_model_review import LABEL_ATTRITION, MODEL_GATE_CRITERION
 from clinical_lakehouse.tables.gold_models import MODEL_GATE, MODEL_VERSION, PREDICTION
 from clinical_lakehouse.training.attrition import Step, attrition_rows
-from clinical_lakehouse.training.change_plan import read_change_plan
 from clinical_lakehouse.training.families import FAMILIES, Offer
 from clinical_lakehouse.training.model_deployment import promote, score
 from clinical_lakehouse.training.model_evaluation import decide, describe, evaluate

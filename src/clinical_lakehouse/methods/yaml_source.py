@@ -43,17 +43,21 @@ class Source:
         return Place(self.file)
 
 
+def _composed(text: str) -> yaml.Node | None:
+    """The document; what is wrong is said by Python's parser, whose marks are nearer to it."""
+    try:
+        return yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
 def read_source(path: Path, root: Path) -> Source:
     """Read a file below the bundle's root; BundleError names file and line of what is wrong."""
     name = path.relative_to(root).as_posix()
-    text = ""
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=_LOADER)
+        node = _composed(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
-        # The end of a file that breaks off is a line after its last.
-        last = max(1, len(text.splitlines()))
-        line = min(error.problem_mark.line + 1, last) if error.problem_mark else None
+        line = error.problem_mark.line + 1 if error.problem_mark else None
         raise BundleError(f"{Place(name, line)} is not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise BundleError(f"{name} is not valid YAML: not text in UTF-8") from None
