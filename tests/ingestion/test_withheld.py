@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from pyspark.sql import functions as F
 
 from clinical_lakehouse.ingestion import quarantine_review
@@ -56,6 +57,7 @@ def _ledger(lake):
     return row.loaded_count, row.quarantined_count, row.duplicate_count
 
 
+@pytest.mark.soak
 def test_a_refused_version_is_kept_out_until_a_newer_one_comes_or_it_is_let_go(spark, tmp_path):
     lake = new_lake(spark, tmp_path / "lake")
     _bronze(lake, ("a", 1, 0, "a1"), ("b", 2, 0, "b1"), ("b", 3, 1, "b2"), ("b", 4, 1, "b2"))
