@@ -127,8 +127,10 @@ def _stood(run: Run, last: Row) -> tuple[Seen, Standpoint]:
         standings_of(rows(RULE_STANDING)),
         Tick(evaluated_at) if evaluated_at else None,
     )
-    new = rows(ALERT_EVENT, since=last["event_version"])
     now = Tick(observations.in_utc(run.as_of))
+    # A run's clock stands on whole seconds: what was seen within its second was seen by now.
+    found = rows(ALERT_EVENT, since=last["event_version"])
+    new = [{**row, "seen_at": min(row["seen_at"], now.at)} for row in found]
     seen = Seen(now, observed(run), new, silences_of(rows(SILENCE)))
     taken = rows(ALERT_ACKNOWLEDGEMENT, later_than("acknowledged_at", run.as_of - _HISTORY))
     return seen, with_alerts(stood, acknowledged(known, taken))

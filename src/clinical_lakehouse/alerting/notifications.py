@@ -200,7 +200,9 @@ def _pages(
 
 def _notices(office: Office, new: Iterable[Row], now: datetime) -> Iterator[Message]:
     """Messages of events that came since the last run."""
-    events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in new}
+    # A run's clock stands on whole seconds: what was seen within its second was seen by now.
+    seen = ({**row, "seen_at": min(row["seen_at"], now)} for row in new)
+    events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in seen}
     for event in events.values():
         found = notices(office.catalogue, office.desk.on_call, event, now)
         yield from notice_messages(office.desk, found, events, now)
