@@ -111,6 +111,13 @@ def test_rows_that_spark_deleted_stay_deleted(lake):
     assert found == {"a": 7, "c": 8, "d": 9}
 
 
+def test_what_is_read_on_the_driver_is_noted_as_read(lake):
+    lake.append(KINDS, [row("a")])
+    narrow = lake.scoped([KINDS], [])
+    narrow.rows(KINDS)
+    assert narrow.seen == {KINDS.name: lake.version(KINDS)}
+
+
 def test_missing_rows_are_added_once(lake):
     lake.append_missing(KINDS, [row("a")])
     lake.append_missing(KINDS, [row("a", small=0), row("b")])

@@ -128,9 +128,7 @@ def _stood(run: Run, last: Row) -> tuple[Seen, Standpoint]:
         Tick(evaluated_at) if evaluated_at else None,
     )
     now = Tick(observations.in_utc(run.as_of))
-    # A run's clock stands on whole seconds: what was seen within its second was seen by now.
-    found = rows(ALERT_EVENT, since=last["event_version"])
-    new = [{**row, "seen_at": min(row["seen_at"], now.at)} for row in found]
+    new = observations.seen_by(now.at, rows(ALERT_EVENT, since=last["event_version"]))
     seen = Seen(now, observed(run), new, silences_of(rows(SILENCE)))
     taken = rows(ALERT_ACKNOWLEDGEMENT, later_than("acknowledged_at", run.as_of - _HISTORY))
     return seen, with_alerts(stood, acknowledged(known, taken))
@@ -140,11 +138,11 @@ def observed(run: Run) -> observations.Observations:
     """The series that rules judge: what detectors and the run ledger wrote in the last 100 days
     before the run's as_of."""
 
-    def recent(table: Table, moment: str) -> list[Row]:
-        since = later_than(moment, run.as_of - _HISTORY)
-        return run.lake.rows(table, f"{since} AND NOT {later_than(moment, run.as_of)}")
+    def recent(table: Table, moment: str, only: str = "true") -> list[Row]:
+        since, later = later_than(moment, run.as_of - _HISTORY), later_than(moment, run.as_of)
+        return run.lake.rows(table, f"{since} AND NOT {later} AND {only}")
 
-    scores = [row for row in recent(QUALITY_SCORE, "checked_at") if row["dimension"] == "table"]
+    scores = recent(QUALITY_SCORE, "checked_at", "dimension = 'table'")
     return observations.collect(
         [
             *observations.of_quality_scores(scores),

@@ -30,7 +30,7 @@ from clinical_lakehouse.alerting.outbox import transitions
 from clinical_lakehouse.alerting.outbox.hand_over import step
 from clinical_lakehouse.alerting.outbox.message import QUEUED, SENT, Message
 from clinical_lakehouse.alerting.routing.suppression import Silence
-from clinical_lakehouse.alerting.rules.observations import in_utc
+from clinical_lakehouse.alerting.rules.observations import in_utc, seen_by
 from clinical_lakehouse.alerting.state_rows import acknowledged, alerts_of, silences_of
 from clinical_lakehouse.alerting.watchdog import Attempt, watch_alerting, watch_channels
 from clinical_lakehouse.errors import LakehouseError, SettingsError
@@ -200,8 +200,7 @@ def _pages(
 
 def _notices(office: Office, new: Iterable[Row], now: datetime) -> Iterator[Message]:
     """Messages of events that came since the last run."""
-    # A run's clock stands on whole seconds: what was seen within its second was seen by now.
-    seen = ({**row, "seen_at": min(row["seen_at"], now)} for row in new)
+    seen = seen_by(now, new)
     events = {row["event_id"]: {**json.loads(row["labels"]), **row} for row in seen}
     for event in events.values():
         found = notices(office.catalogue, office.desk.on_call, event, now)

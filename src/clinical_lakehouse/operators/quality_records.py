@@ -128,8 +128,7 @@ def block(run: Run, found: Verdict) -> int:
         if one.check.severity is Severity.FATAL:
             fatal.setdefault(one.table.name, []).append(one.check.name)
     judged = [one.table.name for one in found.asked]
-    blocked = run.lake.read(QUALITY_BLOCK).filter("is_blocked").collect()
-    known = {row["table_name"]: row.asDict() for row in blocked}
+    known = {row["table_name"]: row for row in run.lake.rows(QUALITY_BLOCK, "is_blocked")}
     rows = [
         {"table_name": name, "checks": sorted(checks), "is_blocked": True, "run_id": run.run_id,
          "blocked_at": known.get(name, {}).get("blocked_at", run.as_of)}

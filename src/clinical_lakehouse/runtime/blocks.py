@@ -19,11 +19,9 @@ def refuse_blocked(lake: Lakehouse, reads: Sequence[Table], writes: Collection[T
 
 def refuse_reading(lake: Lakehouse, tables: Sequence[Table]) -> None:
     """ContractError naming the blocked ones of these tables, with their fatal checks."""
-    if not lake.exists(QUALITY_BLOCK):
-        return
     names = [table.name for table in tables]
-    blocked = lake.read(QUALITY_BLOCK).filter("is_blocked").orderBy("table_name").collect()
-    found = [f"{r.table_name} ({', '.join(r.checks)})" for r in blocked if r.table_name in names]
+    blocked = {row["table_name"]: row["checks"] for row in lake.rows(QUALITY_BLOCK, "is_blocked")}
+    found = [f"{one} ({', '.join(blocked[one])})" for one in sorted(blocked) if one in names]
     if found:
         raise ContractError(f"fatal checks block {'; '.join(found)}: mend what clinical-lakehouse "
                             "quality report shows, then run data_quality")  # fmt: skip

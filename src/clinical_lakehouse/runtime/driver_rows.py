@@ -26,7 +26,7 @@ _MOST_REWRITTEN = 32_000_000  # bytes of a table that a merge of some rows may w
 def read(path: Path, table: Table, where: str = "", since: int | None = None) -> list[Row]:
     """Rows that match `where` (SQL that DataFusion and Spark both know), times in UTC; with `since`
     those inserted or updated after that version."""
-    return _dictionaries(_arrow(path, where, since), table)
+    return _dictionaries(_arrow(_open(path), where, since), table)
 
 
 def add(path: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def replace(
 
 def missing(path: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Those of the rows whose key is not in the table."""
-    known = _known(path, table, rows)
+    known = _known(_open(path), table, rows)
     return [row for row in rows if _key(table, row) not in known]
 
 
@@ -55,7 +55,7 @@ def put(path: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[in
     many changed."""
     opened = _open(path)
     shaped = _shaped(opened, table, rows)
-    known = _known(path, table, rows)
+    known = _known(opened, table, rows)
     given = [(_key(table, row), row) for row in _dictionaries(shaped, table)]
     is_new = [key not in known for key, _ in given]
     differs = [new or known[key] != row for new, (key, row) in zip(is_new, given, strict=True)]
@@ -85,10 +85,9 @@ def _arrow_of(stream: Any) -> pa.Table:
     return pa.table(stream)
 
 
-def _arrow(path: Path, where: str, since: int | None) -> pa.Table:
+def _arrow(opened: DeltaTable, where: str, since: int | None) -> pa.Table:
     from deltalake import QueryBuilder
 
-    opened = _open(path)
     if since is not None and since >= 0:
         kept = "_change_type IN ('insert', 'update_postimage')"
         said = f"{kept} AND ({where})" if where else kept
@@ -101,11 +100,12 @@ def _arrow(path: Path, where: str, since: int | None) -> pa.Table:
 
 def _dictionaries(found: pa.Table, table: Table) -> list[Row]:
     rows = found.select(table.column_names).to_pylist(maps_as_pydicts="strict")
-    return with_zones(rows, [c.name for c in table.columns if c.type == "TIMESTAMP"])
+    return with_zones(rows, table)
 
 
-def with_zones(rows: Iterable[Row], moments: Sequence[str]) -> list[Row]:
-    """The rows with these columns' times in UTC; what Spark collects is local and without zone."""
+def with_zones(rows: Iterable[Row], table: Table) -> list[Row]:
+    """The table's rows with times in UTC; what Spark collects is local and without zone."""
+    moments = [column.name for column in table.columns if column.type == "TIMESTAMP"]
     return [{**row, **{name: _in_utc(row[name]) for name in moments}} for row in rows]
 
 
@@ -140,10 +140,11 @@ def _arrow_value(value: Any, is_map: bool) -> Any:
     return list(value.items()) if is_map and value is not None else value
 
 
-def _known(path: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[Any, Row]:
+def _known(opened: DeltaTable, table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[Any, Row]:
     """The table's rows that have these rows' keys, and perhaps some others, by key."""
     listed = [_among(name, {row.get(name) for row in rows}) for name in table.key]
-    found = read(path, table, " AND ".join(one for one in listed if one))
+    where = " AND ".join(one for one in listed if one)
+    found = _dictionaries(_arrow(opened, where, None), table)
     return {_key(table, row): row for row in found}
 
 

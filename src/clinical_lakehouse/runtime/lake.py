@@ -101,9 +101,7 @@ class Lakehouse:
         self._allow(table, self.readable, "reads")
         if not self.exists(table):
             return self._no_rows(table)
-        if table.name not in self.seen:
-            now = -1 if self.catalog else self.version(table)
-            self.seen[table.name] = now if version is None else version
+        self._note_seen(table, version)
         reader = self.spark.read.format("delta")
         if version is not None:
             return reader.option("versionAsOf", version).table(self.identifier(table))
@@ -119,6 +117,11 @@ class Lakehouse:
         if not self.exists(table):
             return self._no_rows(table)
         return self._changes(table, since).select(*table.column_names)
+
+    def _note_seen(self, table: Table, version: int | None = None) -> None:
+        if table.name not in self.seen:
+            now = -1 if self.catalog else self.version(table)
+            self.seen[table.name] = now if version is None else version
 
     def _changes(self, table: Table, since: int) -> DataFrame:
         if since >= self.version(table):
@@ -148,18 +151,16 @@ class Lakehouse:
         """
         self._allow(table, self.readable, "reads")
         if self.catalog is None:
-            is_new = since is None or since < self.version(table)
-            found = self.exists(table) and is_new
-            return driver_rows.read(self.path(table), table, where, since) if found else []
-        chosen = self.read(table, since)
-        moments = [column.name for column in table.columns if column.type == "TIMESTAMP"]
-        return driver_rows.with_zones(
-            (row.asDict() for row in (chosen.filter(where) if where else chosen).collect()), moments
-        )
+            if (now := self.version(table)) < 0:
+                return []
+            self._note_seen(table, now)
+            is_new = since is None or since < now
+            return driver_rows.read(self.path(table), table, where, since) if is_new else []
+        chosen = self.read(table, since).filter(where or "true")
+        return driver_rows.with_zones((row.asDict() for row in chosen.collect()), table)
 
     def append(self, table: Table, rows: Rows) -> Commit:
-        """Add rows, none of the driver being no write: bronze and ops only, with the run in the
-        key."""
+        """Add rows (none of the driver's: no write): bronze and ops only, the run in the key."""
         if self._is_local(rows, table) and not rows:
             return Commit(self.version(table))
         with self._writing(table):
@@ -206,11 +207,10 @@ class Lakehouse:
     def merge(self, table: Table, rows: Rows, deleted: str | None = None) -> Commit:
         """Update and insert by the table's key; rows where the extra BOOLEAN column `deleted` holds
         are removed. Unchanged rows are not rewritten. A first load is a plain append."""
-        extra = [deleted] if deleted else []
         with self._writing(table):
             if self._is_local(rows, table) and driver_rows.is_light(self.path(table)):
                 return self._committed(table, *driver_rows.put(self.path(table), table, rows), 0)
-            fitted = self._fit(table, self._as_frame(table, rows), extra)
+            fitted = self._fit(table, self._as_frame(table, rows), [deleted] if deleted else [])
             stored = self.spark.read.table(self.identifier(table))
             if self.version(table) == 0 and stored.isEmpty():
                 alive = fitted.filter(f"NOT `{deleted}`") if deleted else fitted

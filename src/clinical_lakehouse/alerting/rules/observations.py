@@ -140,6 +140,12 @@ def in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def seen_by(at: datetime, events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of ops.alert_event as a run at this moment takes them: its clock stands on whole
+    seconds, so what was seen within its second was seen by now."""
+    return [{**row, "seen_at": min(row["seen_at"], at)} for row in events]
+
+
 def _series(key: LabelKey, values: Mapping[datetime, float]) -> Series:
     moments = sorted(values)
     ordered = [values[moment] for moment in moments]
