@@ -55,6 +55,8 @@ from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 
 # No rule looks further back; an input that is older is stale by any rule.
 _HISTORY = timedelta(days=100)
+# Rounds come every few minutes: the newest is found here, but after a long silence.
+_RECENT = timedelta(days=1)
 
 
 @task(
@@ -111,7 +113,8 @@ def _read_conf(
 
 def _last_round(run: Run) -> Row:
     """When the last evaluation was, and how far it read."""
-    rounds = run.lake.rows(ALERTING_ROUND)
+    recent = later_than("evaluated_at", run.as_of - _RECENT)
+    rounds = run.lake.rows(ALERTING_ROUND, recent) or run.lake.rows(ALERTING_ROUND)
     never = {"evaluated_at": None, "event_version": -1}
     return max(rounds, key=lambda one: (one["evaluated_at"], one["event_version"]), default=never)
 

@@ -122,7 +122,8 @@ def _stood(run: Run, office: Office) -> _Stood:
     receivers = _receivers(office, sorted(told, key=lambda row: row["decided_at"]))
     alerts = acknowledged(alerts_of(rows(ALERT)), rows(ALERT_ACKNOWLEDGEMENT))
     named = {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
-    last = max((row["evaluated_at"] for row in rows(ALERTING_ROUND)), default=None)
+    rounds = rows(ALERTING_ROUND, later_than("evaluated_at", run.as_of - _DAY))
+    last = max((row["evaluated_at"] for row in rounds or rows(ALERTING_ROUND)), default=None)
     return _Stood(named, events, silences_of(rows(SILENCE)), rows(ESCALATION), last)
 
 
