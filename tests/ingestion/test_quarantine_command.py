@@ -36,6 +36,7 @@ def ask(spark, tmp_path):
     return lake, command
 
 
+@pytest.mark.soak  # the whole story by the command line; the task's own tests run always
 def test_refused_rows_are_listed_shown_released_and_discarded(ask):
     lake, command = ask
     code, said = command("list")

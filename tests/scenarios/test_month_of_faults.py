@@ -22,7 +22,7 @@ from tests.ingestion.chain import new_lake, run_on
 
 pytestmark = pytest.mark.soak  # a trial, three days of the chain
 
-PLAN = TrialPlan(patients=40, sites=5, months=4, seed=11)
+PLAN = TrialPlan(patients=50, sites=5, months=4, seed=12)
 TASKS = (job.land, job.validate, job.check_consent, job.deidentify, quarantine_review.withhold,
          job.publish)  # fmt: skip
 QUIET_DAYS = 9

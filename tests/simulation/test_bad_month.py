@@ -20,9 +20,10 @@ def _lines(folder):
 
 
 def test_faults_stand_in_new_versions_and_are_gone_in_the_next(tmp_path):
-    plan = TrialPlan(patients=40, sites=5, months=4, seed=11)
+    plan = TrialPlan(patients=50, sites=5, months=4, seed=12)
     simulate(tmp_path, plan)
-    sites = tuple(s["site_id"] for s in json.loads((tmp_path / "truth.json").read_text())["sites"])
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    sites = tuple(site["site_id"] for site in truth["sites"])
     planted = bad_month(tmp_path, plan.end, sites)
     corrected_month(tmp_path, plan.end, planted)
     assert [one.fault for one in planted] == [fault.name for fault in FAULTS]
@@ -35,6 +36,9 @@ def test_faults_stand_in_new_versions_and_are_gone_in_the_next(tmp_path):
             versions = [int(made[id_]["meta"]["versionId"]) for made in (bad, good)]
             times = [made[id_]["meta"]["lastUpdated"] for made in (bad, good)]
             assert versions[0] + 1 == versions[1] and times[0] < times[1]
+    about = {(m.get("subject") or m["patient"])["reference"] for m in bad.values()}
+    withdrew = {f"Patient/{row['patient_id']}" for row in truth["withdrawn_consents"]}
+    assert withdrew and not withdrew & about, "what they sent is in no table that is judged"
     hot = [bad[id_]["valueQuantity"] for id_ in planted[0].resource_ids]
     assert all(one["value"] > 90 and one["code"] == "Cel" for one in hot)
     assert all(good[id_]["valueQuantity"]["value"] < 43 for id_ in planted[0].resource_ids)

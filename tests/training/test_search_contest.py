@@ -97,6 +97,7 @@ def test_killed_search_goes_on_and_finds_the_same_best(curved, tmp_path):
     assert not memory.folder.exists()
 
 
+@pytest.mark.soak  # a job a trial
 def test_trials_on_a_cluster_choose_as_those_of_this_process_do(spark, curved):
     from types import SimpleNamespace
 

@@ -91,7 +91,7 @@ FAULTS = (
 def bad_month(landing: Path, end: date, site_ids: tuple[str, ...]) -> list[Planted]:
     """Write landing/bad-month: broken new versions of the trial's resources, that arrive after its
     `end`; what was planted. Each fault has a site of its own, in turn."""
-    sites = _sites_of_people(landing)
+    sites, gone = _sites_of_people(landing), _who_withdrew(landing)
     taken: set[str] = set()
     planted: list[Planted] = []
     lines: dict[str, list[Json]] = {}
@@ -99,7 +99,8 @@ def bad_month(landing: Path, end: date, site_ids: tuple[str, ...]) -> list[Plant
         place = _EVERYWHERE if fault.is_everywhere else site_ids[number % len(site_ids)]
         found = []
         for made in _newest(landing, fault.resource_type):
-            is_there = place in (_EVERYWHERE, sites.get(_person(made), ""))
+            person = _person(made)
+            is_there = place in (_EVERYWHERE, sites.get(person, "")) and person not in gone
             if is_there and made["id"] not in taken and fault.befalls(made):
                 found.append(made)
         chosen = found if fault.is_everywhere else found[:_ROWS_EACH]
@@ -163,6 +164,12 @@ def _sites_of_people(landing: Path) -> dict[str, str]:
         for made in _newest(landing, "Patient")
         if "managingOrganization" in made
     }
+
+
+def _who_withdrew(landing: Path) -> set[str]:
+    """People whose consent ends within the trial: none of their rows reaches silver."""
+    truth = orjson.loads((landing / "truth.json").read_bytes())
+    return {row["patient_id"] for row in truth["withdrawn_consents"]}
 
 
 def _person(made: Json) -> str:
