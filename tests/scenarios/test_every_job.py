@@ -23,7 +23,7 @@ SAID = {"by": "maria", "why": "a test"}
 SAME = ("silver", "omop")  # gold holds measured times and random draws
 # What ends with a named outcome here, for nothing waits to be decided.
 NOTHING_TO_DO = ("coding_review",)
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 
 def everything(made, folder):
