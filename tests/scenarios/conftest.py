@@ -13,13 +13,13 @@ from clinical_lakehouse.local.bundle import load_bundle
 from clinical_lakehouse.local.execution import JobResult
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.workspace import Workspace, open_workspace
-from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.runtime.vault_keys import vault_keys
 from clinical_lakehouse.simulation import TrialPlan, simulate
 from clinical_lakehouse.simulation.plan import months_after
 from clinical_lakehouse.tables.catalog import all_tables
 from clinical_lakehouse.tables.vault import SUBJECT
+from tests.ingestion.chain import hashes as table_hashes
 from tests.scenarios.small_trial import make_first
 
 AS_OF = datetime(2024, 6, 30, tzinfo=UTC)
@@ -80,9 +80,7 @@ def hashes(workspace: Workspace, layers: tuple[str, ...] = LAYERS) -> dict[str, 
     """Content hash of every table made in these layers."""
     lake = workspace.lake
     made = [t for t in all_tables().values() if t.schema_name in layers and lake.exists(t)]
-    return {
-        t.name: lake.read(t).agg(content_hash(t.column_names)).collect()[0][0] for t in made
-    }  # fmt: skip
+    return table_hashes(lake, made)
 
 
 def failures(result: JobResult) -> list[str]:

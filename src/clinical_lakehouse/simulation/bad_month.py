@@ -95,19 +95,20 @@ def bad_month(landing: Path, end: date, site_ids: tuple[str, ...]) -> list[Plant
     taken: set[str] = set()
     planted: list[Planted] = []
     lines: dict[str, list[Json]] = {}
+    at = _moment(end, 1)
     for number, fault in enumerate(FAULTS):
         place = _EVERYWHERE if fault.is_everywhere else site_ids[number % len(site_ids)]
         found = []
         for made in _newest(landing, fault.resource_type):
             person = _person(made)
             is_there = place in (_EVERYWHERE, sites.get(person, "")) and person not in gone
-            if is_there and made["id"] not in taken and fault.befalls(made):
+            is_old = made["meta"]["lastUpdated"] < at  # what is entered late would stay the newest
+            if is_there and is_old and made["id"] not in taken and fault.befalls(made):
                 found.append(made)
         chosen = found if fault.is_everywhere else found[:_ROWS_EACH]
         if len(chosen) < _ROWS_EACH:
             raise SourceError(f"the trial has too few resources for {fault.name}; simulate more")
         taken |= {made["id"] for made in chosen}
-        at = _moment(end, 1)
         broken = [next_version(fault.broken(made), at) for made in chosen]
         lines.setdefault(fault.resource_type, []).extend(broken)
         table, _, check = fault.check.rpartition(".")
