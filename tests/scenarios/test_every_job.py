@@ -21,8 +21,8 @@ PLAN = TrialPlan(patients=150, seed=11)  # enough for a model
 FIRST = ("vocabulary_load", "trial_to_model")
 SAID = {"by": "maria", "why": "a test"}
 SAME = ("silver", "omop")  # gold holds measured times and random draws
-# What ends with a named outcome here, for nothing waits to be decided.
-NOTHING_TO_DO = ("coding_review",)
+# What refuses by name here: no code waits to be decided on, and there is no second secret.
+NOTHING_TO_DO = ("coding_review", "vault_rotation")
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 
@@ -62,7 +62,7 @@ def parameters(job, made, folder):
             "tracking_run": lake.read(gold_models.MODEL_VERSION).first().tracking_run_id
         },
         "model_review": lambda: {
-            "decision": "approve", "version": "1", "role": "statistician", "meaning": "approval",
+            "decision": "approve", "version": "1", "role": "biostatistician", "meaning": "approval",
         },
         "quarantine_review": lambda: {
             "decision": "discard",
