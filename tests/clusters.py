@@ -42,6 +42,17 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+def small_environment(folder: Path) -> dict[str, str]:
+    """The environment of a lake's processes on this machine: little memory, by a file of Spark's
+    defaults in `folder`, and keys that two lakes of one secret share."""
+    defaults = {**SMALL, "spark.cores.max": "1", "spark.executor.memory": "768m"}
+    (folder / "spark-defaults.conf").write_text(
+        "".join(f"{name} {value}\n" for name, value in defaults.items())
+    )
+    own = {"CLINICAL_DRIVER_MEMORY": "1g", "SURROGATE_KEYS": "derived"}
+    return environment(**own, SPARK_CONF_DIR=str(folder))
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

@@ -1,5 +1,6 @@
 """Runs the tasks of patient_ingestion as the job does, and looks at what they left."""
 
+import csv
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import orjson
 from pyspark.sql import DataFrame, SparkSession
 
 from clinical_lakehouse.ingestion import patient_ingestion as job
+from clinical_lakehouse.ingestion.corrections import FIELDS
 from clinical_lakehouse.ingestion.identity import opened
 from clinical_lakehouse.methods.content_hash import content_hash
 from clinical_lakehouse.runtime.lake import Lakehouse
@@ -73,6 +75,14 @@ def hashes(lake: Lakehouse, tables: list[Table]) -> dict[str, str]:
 def all_hashes(lake: Lakehouse) -> dict[str, str]:
     """The content of every table there is."""
     return hashes(lake, [table for table in all_tables().values() if lake.exists(table)])
+
+
+def write_corrections(path: Path, *corrections: Mapping[str, Any]) -> None:
+    """A file of corrections; a field that is not given is empty."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, FIELDS)
+        writer.writeheader()
+        writer.writerows(corrections)
 
 
 def write_lines(path: Path, *resources: Mapping[str, Any] | bytes) -> None:

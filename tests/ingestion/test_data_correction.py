@@ -1,6 +1,5 @@
 """A correction is held against what is there, flows like a delivery, and is written down."""
 
-import csv
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -23,7 +22,7 @@ from clinical_lakehouse.runtime.run import Run
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.bronze_correction import CORRECTION, DATA_LOCK
 from clinical_lakehouse.tables.ops_audit import AUDIT
-from tests.ingestion.chain import ingest, new_lake, run_on, write_lines
+from tests.ingestion.chain import ingest, new_lake, run_on, write_corrections, write_lines
 
 AT = datetime(2024, 7, 2, 12, tzinfo=UTC)
 TEXT = (
@@ -155,13 +154,6 @@ def test_a_file_of_another_form_is_refused_by_line_and_without_a_value(tmp_path)
         read_corrections(tmp_path / "none.csv")
 
 
-def _write(path, *corrections):
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerows(one.fields for one in corrections)
-
-
 PATIENT = {"resourceType": "Patient", "id": "anna", "gender": "female"}
 LAB = {
     "resourceType": "Observation", "id": "o1", "status": "final",
@@ -179,8 +171,12 @@ def asked(spark, tmp_path) -> Run:
     lake, landing = new_lake(spark, tmp_path / "lake"), tmp_path / "landing"
     write_lines(landing / "a.ndjson", PATIENT, LAB)
     file = tmp_path / "corrections.csv"
-    _write(file, _one("valueQuantity.value", "77.5", "775"), _one("status", "amended", "final"),
-           _one("valueQuantity.unit", "g", "kg"))  # fmt: skip
+    asked_for = (
+        _one("valueQuantity.value", "77.5", "775"),
+        _one("status", "amended", "final"),
+        _one("valueQuantity.unit", "g", "kg"),
+    )
+    write_corrections(file, *(one.fields for one in asked_for))
     day = run_on(lake, landing, 1)
     return Run(lake, day.settings, day.as_of, "c", {"file": str(file), "landing": str(landing)})
 

@@ -1,19 +1,18 @@
 """Every job of the bundle in threads, in processes and on a standalone cluster: task by task the
 same ending, and the same tables."""
 
-import csv
 from dataclasses import replace
 
 import pytest
 
-from clinical_lakehouse.ingestion.corrections import FIELDS
 from clinical_lakehouse.local.request import Request
 from clinical_lakehouse.local.way import Way
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.simulation.plan import months_after
 from clinical_lakehouse.tables import bronze, gold_models, silver
 from clinical_lakehouse.tables.omop_vocabulary import CONCEPT
-from tests.clusters import SMALL, environment, standalone
+from tests.clusters import small_environment, standalone
+from tests.ingestion.chain import write_corrections
 from tests.scenarios.conftest import give_secret, hashes, make_trial
 
 PLAN = TrialPlan(patients=150, seed=11)  # enough for a model
@@ -99,15 +98,12 @@ def correction(lake, folder):
     rows = lake.read(bronze.FHIR_RESOURCE).filter("resource_type = 'Patient'")
     found = rows.selectExpr("resource_id", "get_json_object(content, '$.gender') AS gender")
     patient = found.filter("gender IN ('female', 'male')").orderBy("resource_id").first()
-    fields = dict.fromkeys(FIELDS, "") | SAID | {
+    fields = SAID | {
         "resource_type": "Patient", "resource_id": patient.resource_id, "path": "gender",
         "old": patient.gender, "new": "other", "reason_code": "transcription-error",
     }  # fmt: skip
     path = folder / "corrections.csv"
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerow(fields)
+    write_corrections(path, fields)
     return path
 
 
@@ -129,12 +125,7 @@ def in_threads(spark, tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """The environment of tasks in processes of their own: little memory, the same keys."""
-    defaults = {**SMALL, "spark.cores.max": "1", "spark.executor.memory": "768m"}
-    (tmp_path / "spark-defaults.conf").write_text(
-        "".join(f"{name} {value}\n" for name, value in defaults.items())
-    )
-    own = {"CLINICAL_DRIVER_MEMORY": "1g", "SURROGATE_KEYS": "derived"}
-    for name, value in environment(**own, SPARK_CONF_DIR=str(tmp_path)).items():
+    for name, value in small_environment(tmp_path).items():
         monkeypatch.setenv(name, value)
 
 

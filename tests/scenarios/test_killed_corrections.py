@@ -1,6 +1,5 @@
 """Killed with -9 at each step of a correction and of a restatement: nothing lost, nothing twice."""
 
-import csv
 import os
 import shutil
 import signal
@@ -11,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from clinical_lakehouse.ingestion.corrections import FIELDS
 from clinical_lakehouse.ingestion.data_correction import apply
 from clinical_lakehouse.runtime.lake import Lakehouse
 from clinical_lakehouse.tables import silver
 from clinical_lakehouse.tables.bronze import FHIR_RESOURCE
 from clinical_lakehouse.tables.bronze_correction import CORRECTION
 from clinical_lakehouse.tables.ops_audit import AUDIT
-from tests.ingestion.chain import TASKS
+from tests.ingestion.chain import TASKS, write_corrections
 from tests.scenarios.random_corrections import read_trial
 from tests.scenarios.small_trial import DERIVED, MAPPED, content, settled_run, step
 from tests.scenarios.test_restatement import corrupt, people_of, restate
@@ -95,15 +93,12 @@ def test_a_killed_correction_is_applied_once(small_trial, spark, tmp_path):
     landing, lake = _copy(small_trial, spark, tmp_path / "killed")
     labs = [o for o in read_trial(landing / "0")["Observation"] if "valueQuantity" in o][:5]
     file = tmp_path / "corrections.csv"
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        for lab in labs:
-            told = {"old": lab["valueQuantity"]["value"], "new": "1234.5", "query_id": lab["id"]}
-            writer.writerow({
-                "resource_type": "Observation", "resource_id": lab["id"], "by": "ines",
-                "path": "valueQuantity.value", "reason_code": "query", "why": "a test", **told,
-            })  # fmt: skip
+    said = {"resource_type": "Observation", "path": "valueQuantity.value", "new": "1234.5",
+            "by": "ines", "reason_code": "query", "why": "a test"}  # fmt: skip
+    write_corrections(file, *(
+        {**said, "old": lab["valueQuantity"]["value"], "resource_id": lab["id"],
+         "query_id": lab["id"]} for lab in labs
+    ))  # fmt: skip
     other_landing, other = _copy(small_trial, spark, tmp_path / "whole")
     correct(other_landing, other, str(file))
     take(other_landing, other, "")

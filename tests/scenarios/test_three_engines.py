@@ -8,7 +8,7 @@ import pytest
 
 from clinical_lakehouse.simulation import TrialPlan
 from clinical_lakehouse.tables import ops
-from tests.clusters import SMALL, connect_server, environment, standalone
+from tests.clusters import connect_server, small_environment, standalone
 from tests.scenarios.conftest import failures, give_secret, hashes, make_trial
 
 PLAN = TrialPlan(patients=20, months=8, seed=5)
@@ -28,18 +28,12 @@ def same_by_command(trial, tmp_path, *way: str) -> None:
     """The trial run by the command line in that way, compared with the one run in threads."""
     other = make_trial(tmp_path, PLAN)
     give_secret(other.workspace.lake.root, trial.secret)
-    defaults = {**SMALL, "spark.cores.max": "1", "spark.executor.memory": "768m"}
-    (tmp_path / "spark-defaults.conf").write_text(
-        "".join(f"{name} {value}\n" for name, value in defaults.items())
-    )
     place = ("--root", str(other.workspace.lake.root), "run", JOB)
     what = ("--landing", str(other.landing), "--as-of", other.plan.end.isoformat())
     done = subprocess.run(
         [sys.executable, "-m", "clinical_lakehouse.cli", *place, *what, *way],
         capture_output=True, text=True, cwd=tmp_path, timeout=1800,
-        env=environment(
-            CLINICAL_DRIVER_MEMORY="1g", SURROGATE_KEYS="derived", SPARK_CONF_DIR=str(tmp_path)
-        ),
+        env=small_environment(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert hashes(other.workspace) == hashes(trial.workspace)

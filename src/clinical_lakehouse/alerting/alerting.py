@@ -34,7 +34,7 @@ from clinical_lakehouse.alerting.state_rows import (
 )
 from clinical_lakehouse.alerting.watchdog import Tick
 from clinical_lakehouse.alerting.webhook_payload import webhook_payload
-from clinical_lakehouse.runtime.reading import later_than
+from clinical_lakehouse.runtime.reading import later_than, latest_rows
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.settings import Settings
@@ -55,8 +55,6 @@ from clinical_lakehouse.tables.ops_quality import QUALITY_SCORE
 
 # No rule looks further back; an input that is older is stale by any rule.
 _HISTORY = timedelta(days=100)
-# Rounds come every few minutes: the newest is found here, but after a long silence.
-_RECENT = timedelta(days=1)
 
 
 @task(
@@ -113,8 +111,7 @@ def _read_conf(
 
 def _last_round(run: Run) -> Row:
     """When the last evaluation was, and how far it read."""
-    recent = later_than("evaluated_at", run.as_of - _RECENT)
-    rounds = run.lake.rows(ALERTING_ROUND, recent) or run.lake.rows(ALERTING_ROUND)
+    rounds = latest_rows(run.lake, ALERTING_ROUND, "evaluated_at", run.as_of)
     never = {"evaluated_at": None, "event_version": -1}
     return max(rounds, key=lambda one: (one["evaluated_at"], one["event_version"]), default=never)
 

@@ -36,7 +36,7 @@ from clinical_lakehouse.alerting.watchdog import Attempt, watch_alerting, watch_
 from clinical_lakehouse.errors import LakehouseError, SettingsError
 from clinical_lakehouse.runtime.alerts import Finding, emit
 from clinical_lakehouse.runtime.bookmarks import bookmarks, move_bookmarks
-from clinical_lakehouse.runtime.reading import later_than
+from clinical_lakehouse.runtime.reading import later_than, latest_rows
 from clinical_lakehouse.runtime.run import Metrics, Run
 from clinical_lakehouse.runtime.secrets import referred_secret
 from clinical_lakehouse.runtime.task import task
@@ -122,8 +122,8 @@ def _stood(run: Run, office: Office) -> _Stood:
     receivers = _receivers(office, sorted(told, key=lambda row: row["decided_at"]))
     alerts = acknowledged(alerts_of(rows(ALERT)), rows(ALERT_ACKNOWLEDGEMENT))
     named = {name: (alerts[name], receivers[name]) for name in receivers if name in alerts}
-    rounds = rows(ALERTING_ROUND, later_than("evaluated_at", run.as_of - _DAY))
-    last = max((row["evaluated_at"] for row in rounds or rows(ALERTING_ROUND)), default=None)
+    rounds = latest_rows(run.lake, ALERTING_ROUND, "evaluated_at", run.as_of)
+    last = max((row["evaluated_at"] for row in rounds), default=None)
     return _Stood(named, events, silences_of(rows(SILENCE)), rows(ESCALATION), last)
 
 

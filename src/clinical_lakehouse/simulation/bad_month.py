@@ -10,6 +10,7 @@ import orjson
 
 from clinical_lakehouse.errors import SourceError
 from clinical_lakehouse.simulation.fhir import Json, instant, next_version
+from clinical_lakehouse.simulation.trial import TRUTH_FILE
 
 _ROWS_EACH = 12
 _MONTH = timedelta(days=30)
@@ -138,7 +139,7 @@ def _newest(landing: Path, resource_type: str) -> Iterator[Json]:
     """The trial's resources of a type in their newest version; without what truth says is invalid,
     and without retracted ones."""
     name = f"{resource_type}.ndjson"
-    truth = orjson.loads((landing / "truth.json").read_bytes())
+    truth = _truth(landing)
     bad = {row["line"] for row in (*truth["invalid"], *truth["ignored"]) if row["file"] == name}
     newest: dict[str, Json] = {}
     for number, line in enumerate((landing / name).read_bytes().split(b"\n"), 1):
@@ -169,8 +170,12 @@ def _sites_of_people(landing: Path) -> dict[str, str]:
 
 def _who_withdrew(landing: Path) -> set[str]:
     """People whose consent ends within the trial: none of their rows reaches silver."""
-    truth = orjson.loads((landing / "truth.json").read_bytes())
-    return {row["patient_id"] for row in truth["withdrawn_consents"]}
+    return {row["patient_id"] for row in _truth(landing)["withdrawn_consents"]}
+
+
+def _truth(landing: Path) -> Json:
+    truth: Json = orjson.loads((landing / TRUTH_FILE).read_bytes())
+    return truth
 
 
 def _person(made: Json) -> str:
